@@ -1,0 +1,504 @@
+//! The task that owns one partition's batch and everything in flight to it.
+//!
+//! Invariants: batches leave in the order of their sequence ids and are confirmed in that order; what
+//! was not confirmed is sent again, in order, after every reconnect; each message is answered once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use pulsar::message::proto::{
+    CommandCloseProducer, CommandSendReceipt, MessageIdData, ServerError,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::batch::{Batch, Fate, InFlight, Item, Position, Sender};
+use super::link::{self, Established, Link, LinkEvent, Request};
+use super::message::Outgoing;
+use super::receipt::{ListReceipt, Stored};
+use super::Shared;
+use crate::backoff::Backoff;
+use crate::connection::ProducerSignal;
+use crate::error::Error;
+use crate::event::Event;
+use crate::wire::command;
+use crate::wire::frame::DEFAULT_MAX_MESSAGE_SIZE;
+
+/// A batch that the broker refuses for its checksum this often is broken on our side.
+const MAX_REFUSALS: u32 = 2;
+
+/// What the handle asks of the task.
+pub(super) enum Command {
+    /// Messages of one list, with their positions in it.
+    Send {
+        buffer: Bytes,
+        messages: Vec<(u32, Outgoing)>,
+        receipt: Arc<ListReceipt>,
+        deadline: Option<Instant>,
+    },
+    /// Answer when all that came before is confirmed or failed.
+    Flush(oneshot::Sender<()>),
+    /// Flush, close and end.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Partition {
+    shared: Arc<Shared>,
+    topic: Arc<str>,
+    partition: i32,
+    producer_id: u64,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Whether anybody can still send commands.
+    attended: bool,
+    link: Link,
+    backoff: Backoff,
+    /// Waits for the first success or failure.
+    ready: Option<(oneshot::Sender<Result<(), Error>>, Instant)>,
+    name: Option<String>,
+    epoch: u64,
+    max_message_size: usize,
+    next_sequence: u64,
+    batch: Batch,
+    in_flight: VecDeque<InFlight>,
+    /// Ordinal of the front of `in_flight`: how many batches were answered so far.
+    answered: u64,
+    flushes: VecDeque<(u64, oneshot::Sender<()>)>,
+    closing: Vec<oneshot::Sender<()>>,
+    ended: bool,
+}
+
+impl Partition {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        topic: Arc<str>,
+        partition: i32,
+        commands: mpsc::UnboundedReceiver<Command>,
+        ready: oneshot::Sender<Result<(), Error>>,
+    ) -> Self {
+        let config = shared.pool.config();
+        let (initial, max) = config.reconnect_backoff;
+        let give_up = Instant::now() + config.operation_timeout;
+        let producer_id = shared.ids.next();
+        let name = shared.options.name.clone();
+        let mut partition = Partition {
+            topic,
+            partition,
+            producer_id,
+            commands,
+            attended: true,
+            link: Link::Connecting(Box::pin(std::future::pending())),
+            backoff: Backoff::new(initial, max),
+            ready: Some((ready, give_up)),
+            name,
+            epoch: 0,
+            max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+            next_sequence: 0,
+            batch: Batch::default(),
+            in_flight: VecDeque::new(),
+            answered: 0,
+            flushes: VecDeque::new(),
+            closing: Vec::new(),
+            ended: false,
+            shared,
+        };
+        partition.link = Link::connect(partition.request(), std::time::Duration::ZERO);
+        partition
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut inbox = Vec::with_capacity(64);
+        while !self.ended {
+            let timer = self.timer();
+            tokio::select! {
+                biased;
+                event = self.link.next() => self.on_link(event),
+                received = self.commands.recv_many(&mut inbox, 64), if self.attended => {
+                    self.attended = received > 0;
+                    inbox.drain(..).for_each(|command| self.on_command(command));
+                }
+                () = sleep_until(timer) => self.expire(),
+            }
+            self.close_batch_if_due();
+            self.answer_flushes();
+            if !self.closing.is_empty() && self.in_flight.is_empty() {
+                self.close().await;
+            }
+        }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            pool: self.shared.pool.clone(),
+            topic: self.topic.clone(),
+            producer_id: self.producer_id,
+            name: self.name.clone(),
+            user_named: self.shared.options.name.is_some(),
+            epoch: self.epoch,
+            properties: self.shared.options.properties.clone(),
+        }
+    }
+
+    fn reconnect(&mut self) {
+        self.epoch += 1;
+        self.link = Link::connect(self.request(), self.backoff.next_delay());
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Established(Ok(established)) => self.on_established(established),
+            LinkEvent::Established(Err(error)) => self.on_connect_failed(error),
+            LinkEvent::Signal(ProducerSignal::Receipt(receipt)) => self.on_receipt(&receipt),
+            LinkEvent::Signal(ProducerSignal::SendError(error)) => {
+                self.on_send_error(error.sequence_id, Error::broker(error.error, error.message));
+            }
+            LinkEvent::Signal(ProducerSignal::Closed) => {
+                self.lost("closed by the broker".to_owned())
+            }
+            LinkEvent::Lost(reason) => self.lost(reason),
+        }
+    }
+
+    fn on_established(&mut self, established: Established) {
+        self.backoff.reset();
+        let Established {
+            connection,
+            signals,
+            success,
+        } = established;
+        self.max_message_size = connection.max_message_size();
+        self.name = Some(success.producer_name.clone());
+        self.shared.note_name(&success.producer_name);
+        if let Some((ready, _)) = self.ready.take() {
+            self.next_sequence = success.last_sequence_id().wrapping_add(1) as u64;
+            let _ = ready.send(Ok(()));
+        } else {
+            self.shared.events.emit(Event::Reconnected {
+                topic: self.topic.clone(),
+            });
+        }
+        self.shared.connected.fetch_add(1, Ordering::Relaxed);
+        for batch in &mut self.in_flight {
+            connection.send(batch.frame.clone());
+            batch.times_written += 1;
+        }
+        self.link = Link::Up {
+            connection,
+            signals,
+        };
+    }
+
+    fn on_connect_failed(&mut self, error: Error) {
+        let creating = self
+            .ready
+            .as_ref()
+            .map(|(_, give_up)| Instant::now() >= *give_up);
+        let hopeless = match creating {
+            Some(late) => late || !error.is_retryable(),
+            None => error.is_final(),
+        };
+        if !hopeless {
+            return self.reconnect();
+        }
+        if let Some((ready, _)) = self.ready.take() {
+            let _ = ready.send(Err(error.clone()));
+        }
+        self.end(error);
+    }
+
+    fn lost(&mut self, reason: String) {
+        self.shared.connected.fetch_sub(1, Ordering::Relaxed);
+        self.shared.events.emit(Event::Disconnected {
+            topic: self.topic.clone(),
+            reason,
+        });
+        self.reconnect();
+    }
+
+    fn on_receipt(&mut self, receipt: &CommandSendReceipt) {
+        let found = self
+            .in_flight
+            .iter()
+            .position(|b| b.sequence_id == receipt.sequence_id);
+        match found {
+            // Its messages were answered before: they had timed out.
+            None => {}
+            Some(0) => {
+                if let Some(batch) = self.in_flight.pop_front() {
+                    self.answered += 1;
+                    self.confirm(batch, receipt.message_id.as_ref());
+                }
+            }
+            Some(_) => self.drop_link("a receipt out of order"),
+        }
+    }
+
+    fn confirm(&mut self, batch: InFlight, id: Option<&MessageIdData>) {
+        let (messages, bytes) = (batch.fate.messages, batch.fate.payload_bytes);
+        let duplicate = id.is_none_or(|id| id.ledger_id == u64::MAX && id.entry_id == u64::MAX);
+        match id {
+            Some(id) if !duplicate => {
+                let (ledger_id, entry_id) = (id.ledger_id, id.entry_id);
+                let topic = &self.topic;
+                batch.fate.stored(&Position {
+                    topic,
+                    partition: self.partition,
+                    ledger_id,
+                    entry_id,
+                });
+                self.shared.counters.sent(messages, bytes);
+            }
+            _ if batch.times_written <= 1 => {
+                batch.fate.all(Err(Error::Duplicate));
+                self.shared.counters.failed(messages);
+            }
+            _ => {
+                batch.fate.all(Ok(Stored::Already));
+                self.shared.counters.sent(messages, bytes);
+            }
+        }
+        self.shared.admission.release(messages, bytes);
+    }
+
+    fn on_send_error(&mut self, sequence_id: u64, error: Error) {
+        if error.is_final() {
+            return self.end(error);
+        }
+        let found = self
+            .in_flight
+            .iter()
+            .position(|batch| batch.sequence_id == sequence_id);
+        let Some(at) = found else { return };
+        let refused = match &error {
+            Error::Broker {
+                code: ServerError::NotAllowedError,
+                ..
+            } => true,
+            Error::Broker {
+                code: ServerError::ChecksumError,
+                ..
+            } => self.in_flight.get_mut(at).is_some_and(|batch| {
+                batch.refusals += 1;
+                batch.refusals >= MAX_REFUSALS
+            }),
+            _ => false,
+        };
+        if refused {
+            if let Some(batch) = self.in_flight.remove(at) {
+                self.answered += 1;
+                self.fail(batch.fate, error);
+            }
+        } else {
+            self.drop_link(&error.to_string());
+        }
+    }
+
+    /// Leaves the broker and comes again: all that is in flight is sent once more, in order.
+    fn drop_link(&mut self, reason: &str) {
+        if let Some(connection) = self.link.connection() {
+            connection.remove_producer(self.producer_id);
+            link::close(connection, self.producer_id);
+        }
+        self.lost(reason.to_owned());
+    }
+
+    fn fail(&mut self, fate: Fate, error: Error) {
+        let (messages, bytes) = (fate.messages, fate.payload_bytes);
+        fate.all(Err(error));
+        self.shared.counters.failed(messages);
+        self.shared.admission.release(messages, bytes);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Send {
+                buffer,
+                messages,
+                receipt,
+                deadline,
+            } => {
+                for (list_index, message) in &messages {
+                    self.add(&buffer, *list_index, message, &receipt, deadline);
+                }
+            }
+            Command::Flush(done) => {
+                self.close_batch();
+                self.flushes
+                    .push_back((self.answered + self.in_flight.len() as u64, done));
+            }
+            Command::Close(done) => {
+                self.close_batch();
+                self.closing.push(done);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        buffer: &Bytes,
+        list_index: u32,
+        message: &Outgoing,
+        list: &Arc<ListReceipt>,
+        deadline: Option<Instant>,
+    ) {
+        let options = message.options.as_deref();
+        let alone = options.is_some_and(|options| options.deliver_at.is_some());
+        let size = message.size();
+        let full = self.batch.messages() >= self.shared.options.batch_size
+            || self.batch.size() + size > self.shared.options.batch_bytes;
+        if !self.batch.is_empty() && (alone || full) {
+            self.close_batch();
+        }
+        let given = options.and_then(|options| options.sequence_id);
+        let sequence_id = given.unwrap_or(self.next_sequence);
+        self.next_sequence = self.next_sequence.max(sequence_id.wrapping_add(1));
+        let payload = message.payload.clone().and_then(|range| buffer.get(range));
+        self.batch.push(&Item {
+            list,
+            list_index,
+            payload,
+            options,
+            sequence_id,
+            deadline,
+        });
+        if alone || self.batch.messages() >= self.shared.options.batch_size {
+            self.close_batch();
+        }
+    }
+
+    fn close_batch_if_due(&mut self) {
+        let due =
+            self.in_flight.is_empty() || self.batch_due().is_some_and(|at| at <= Instant::now());
+        if due {
+            self.close_batch();
+        }
+    }
+
+    fn batch_due(&self) -> Option<Instant> {
+        self.batch
+            .opened()
+            .map(|opened| opened + self.shared.options.batch_delay)
+    }
+
+    fn close_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let sender = Sender {
+            producer_id: self.producer_id,
+            producer_name: self.name.as_deref().unwrap_or_default(),
+            compression: self.shared.options.compression,
+            max_message_size: self.max_message_size,
+            publish_time: unix_millis(),
+        };
+        match self.batch.close(&sender) {
+            Ok(mut batch) => {
+                if let Some(connection) = self.link.connection() {
+                    connection.send(batch.frame.clone());
+                    batch.times_written += 1;
+                }
+                self.in_flight.push_back(batch);
+            }
+            Err((fate, error)) => self.fail(fate, error),
+        }
+    }
+
+    /// The next moment at which something is due.
+    fn timer(&self) -> Option<Instant> {
+        let deadline = match self.in_flight.front() {
+            Some(batch) => batch.deadline,
+            None => self.batch.deadline(),
+        };
+        let due = self.batch_due().filter(|_| !self.in_flight.is_empty());
+        [deadline, due].into_iter().flatten().min()
+    }
+
+    /// Fails what has waited for its receipt for too long.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|batch| late(batch.deadline))
+        {
+            if let Some(batch) = self.in_flight.pop_front() {
+                self.answered += 1;
+                self.fail(batch.fate, Error::SendTimeout);
+            }
+        }
+    }
+
+    fn answer_flushes(&mut self) {
+        while self
+            .flushes
+            .front()
+            .is_some_and(|(until, _)| *until <= self.answered)
+        {
+            if let Some((_, done)) = self.flushes.pop_front() {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(connection) = self.link.connection().cloned() {
+            let producer_id = self.producer_id;
+            let closed = connection.request("the closing of a producer", |request_id| {
+                command::close_producer(CommandCloseProducer {
+                    producer_id,
+                    request_id,
+                })
+            });
+            // Whatever the answer: the broker forgets the producer with the connection at the latest.
+            let _ = closed.await;
+            connection.remove_producer(producer_id);
+            self.shared.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.ended = true;
+        for done in self.closing.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Gives up for good: everything pending fails for the same reason.
+    fn end(&mut self, error: Error) {
+        self.close_batch();
+        while let Some(batch) = self.in_flight.pop_front() {
+            self.answered += 1;
+            self.fail(batch.fate, error.clone());
+        }
+        for waiting in self.shared.admission.close() {
+            let count = waiting.list.messages.len() as u32;
+            let run = super::receipt::ReceiptRun {
+                first: 0,
+                count,
+                result: Err(error.clone()),
+            };
+            waiting.receipt.resolve(run);
+        }
+        if let Some(connection) = self.link.connection() {
+            connection.remove_producer(self.producer_id);
+            self.shared.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.shared.events.emit(Event::Ended {
+            reason: error.to_string(),
+        });
+        self.ended = true;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
