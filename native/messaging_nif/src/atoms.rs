@@ -42,6 +42,7 @@ rustler::atoms! {
     // Statistics
     connected, connections, error_text = "error", partitions, pending_messages, pending_bytes,
     messages_sent, bytes_sent, messages_failed, messages_received, bytes_received, acked, nacked,
-    redelivered, undecodable, messages, batches, retries, in_flight, dropped, id, cpu, hip, cuda,
+    redelivered, undecodable, messages, batches, retries, in_flight, dropped,
+    refusals, output_failures, duplicates, id, cpu, hip, cuda,
     architecture, memory_total_mb, health, load, queued, queued_bytes, completed, busy,
 }

@@ -20,6 +20,18 @@ pub(crate) enum Failure {
     UnsupportedProcessingType(String),
     #[error("GPU processing is not enabled")]
     GpuProcessingNotEnabled,
+    #[error("{0}")]
+    DeviceStart(String),
+}
+
+impl From<gpu_processor::InvalidOption> for Failure {
+    fn from(invalid: gpu_processor::InvalidOption) -> Self {
+        Failure::InvalidOption {
+            key: invalid.key,
+            value: shortened(invalid.value.to_string()),
+            allowed: invalid.allowed,
+        }
+    }
 }
 
 impl Failure {
@@ -47,6 +59,7 @@ impl Failure {
             Failure::UnsupportedProcessingType(name) => {
                 (atoms::unsupported_processing_type(), name).encode(env)
             }
+            Failure::DeviceStart(text) => (atoms::device(), text).encode(env),
             Failure::GpuProcessingNotEnabled => atoms::gpu_processing_not_enabled().encode(env),
         }
     }

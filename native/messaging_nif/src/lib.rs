@@ -10,9 +10,11 @@ mod client;
 mod codec;
 mod consumer;
 mod deliver;
+mod devices;
 mod error;
 mod events;
 mod pin;
+mod processor;
 mod producer;
 mod reply;
 mod runtime;
@@ -33,6 +35,7 @@ fn load(env: Env<'_>, _info: Term<'_>) -> bool {
         && env.register::<client::ClientResource>().is_ok()
         && env.register::<producer::ProducerResource>().is_ok()
         && env.register::<consumer::ConsumerResource>().is_ok()
+        && env.register::<processor::ProcessorResource>().is_ok()
         && env.register::<deliver::EntryBuffer>().is_ok()
 }
 

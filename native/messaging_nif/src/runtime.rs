@@ -24,10 +24,3 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         runtime.spawn(task);
     }
 }
-
-/// Runs work that may block in the background.
-pub(crate) fn spawn_blocking(work: impl FnOnce() + Send + 'static) {
-    if let Some(runtime) = RUNTIME.get() {
-        runtime.spawn_blocking(work);
-    }
-}

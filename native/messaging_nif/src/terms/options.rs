@@ -22,7 +22,7 @@ impl<'a> Options<'a> {
     }
 
     /// The value of a key, unless it is missing or nil.
-    fn term(&self, key: Atom) -> Option<Term<'a>> {
+    pub(crate) fn term(&self, key: Atom) -> Option<Term<'a>> {
         let value = self.map.map_get(key.to_term(self.map.get_env())).ok()?;
         (value != atoms::nil().to_term(self.map.get_env())).then_some(value)
     }
