@@ -292,6 +292,10 @@ defmodule AMDGPUFramework.Messaging.ManagerServer do
     )
   end
 
+  # Too frequent for a log: subscribers and counters have them.
+  defp log(%{event_type: type}) when type in ["message_published", "gpu_processing_completed"],
+    do: :ok
+
   defp log(event), do: Logger.debug(fn -> "Pulsar event: #{inspect(event)}" end)
 
   defp count(%{event_type: "message_published"} = event, metrics) do
