@@ -130,7 +130,12 @@ mod tests {
             .collect();
         assert_eq!(
             batches,
-            [vec![(1, 0)], vec![(1, 1)], vec![(1, 2)], vec![(1, 3), (1, 4)]]
+            [
+                vec![(1, 0)],
+                vec![(1, 1)],
+                vec![(1, 2)],
+                vec![(1, 3), (1, 4)]
+            ]
         );
     }
 

@@ -160,7 +160,12 @@ fn still_pending(
     records: &mut [Record],
 ) -> (Vec<usize>, bool) {
     let place = |at: usize| written.get(at).copied();
-    let mut left: Vec<usize> = error.unconfirmed.iter().copied().filter_map(place).collect();
+    let mut left: Vec<usize> = error
+        .unconfirmed
+        .iter()
+        .copied()
+        .filter_map(place)
+        .collect();
     let mut must_wait = !left.is_empty();
     for rejection in error.rejected {
         let Some(at) = place(rejection.index) else {

@@ -49,7 +49,8 @@ impl Compute {
         let kind = self.job.processing_type();
         let mut outcomes = Vec::with_capacity(payloads.len());
         // The leftmost part is on top: outcomes come in order.
-        let mut parts = vec![0..payloads.len()];
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        parts.push(0..payloads.len());
         while let Some(part) = parts.pop() {
             let inputs = payloads.get(part.clone()).unwrap_or_default();
             match self.run(inputs, self.attempts(&part, payloads.len())).await {

@@ -1,6 +1,5 @@
 //! From the inbox to the devices: forms batches and starts their computation, so many at a time.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch, OwnedSemaphorePermit, Semaphore};
@@ -107,10 +106,8 @@ impl Intake {
 }
 
 /// Resolves when a stop is asked for, or nobody is left to ask for it.
-pub(crate) fn stop_signal(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
-    async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }
+pub(crate) async fn stop_signal(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 async fn sleep_until(at: Option<Instant>) {

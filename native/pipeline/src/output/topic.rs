@@ -48,15 +48,14 @@ impl TopicOutput {
         TopicOutput { producer }
     }
 
-    /// Sends the records of one list; the answer comes when each has its receipt.
-    fn send(&self, records: &[Record]) -> Result<oneshot::Receiver<Vec<ReceiptRun>>, Error> {
+    /// Sends a list; the answer comes when each of its messages has its receipt.
+    fn send(&self, list: MessageList) -> Result<oneshot::Receiver<Vec<ReceiptRun>>, Error> {
         let (answer, answered) = oneshot::channel();
         let answer = Box::new(move |runs| {
             let _ = answer.send(runs);
         });
         // Waits for its turn where the producer is full; lists are admitted in order.
-        self.producer
-            .send(list(records), answer, Some(Box::new(|| {})))?;
+        self.producer.send(list, answer, Some(Box::new(|| {})))?;
         Ok(answered)
     }
 }
@@ -64,11 +63,12 @@ impl TopicOutput {
 impl Output for TopicOutput {
     fn write<'a>(&'a self, records: &'a [Record]) -> Writing<'a> {
         Box::pin(async move {
+            let bodies: Vec<Bytes> = records.iter().map(body).collect();
             // All lists are sent before the first receipt: one round trip for the whole write.
-            let sent: Vec<_> = lists(records)
+            let sent: Vec<_> = lists(&bodies)
                 .map(|range| {
-                    let of_list = records.get(range.clone()).unwrap_or_default();
-                    (range, self.send(of_list))
+                    let list = list(&records[range.clone()], &bodies[range.clone()]);
+                    (range, self.send(list))
                 })
                 .collect();
             let mut error = OutputError::default();
@@ -78,7 +78,7 @@ impl Output for TopicOutput {
                     Err(refused) => Err(refused),
                 };
                 match runs {
-                    Ok(runs) => note(&mut error, &range, records, runs),
+                    Ok(runs) => note(&mut error, &range, &bodies, runs),
                     Err(refused) => {
                         error.reason = refused.to_string();
                         error.unconfirmed.extend(range);
@@ -94,7 +94,7 @@ impl Output for TopicOutput {
 }
 
 /// Adds what went wrong with a list to the write's error.
-fn note(error: &mut OutputError, list: &Range<usize>, records: &[Record], runs: Vec<ReceiptRun>) {
+fn note(error: &mut OutputError, list: &Range<usize>, bodies: &[Bytes], runs: Vec<ReceiptRun>) {
     for run in runs {
         let Err(reason) = run.result else { continue };
         error.reason = reason.to_string();
@@ -106,7 +106,9 @@ fn note(error: &mut OutputError, list: &Range<usize>, records: &[Record], runs: 
         }
         // Alone, a message is what is too large. Several are so only together, where the producer's
         // batches may be larger than the broker's limit: the largest makes room for the others.
-        let largest = places.clone().max_by_key(|at| size(records.get(*at)));
+        let largest = places
+            .clone()
+            .max_by_key(|at| bodies.get(*at).map(Bytes::len));
         error
             .unconfirmed
             .extend(places.filter(|at| Some(*at) != largest));
@@ -117,28 +119,27 @@ fn note(error: &mut OutputError, list: &Range<usize>, records: &[Record], runs: 
     }
 }
 
-fn size(record: Option<&Record>) -> usize {
-    record.map_or(0, |record| body(record).len())
-}
-
-/// The records of each list, as ranges of `records`.
-fn lists(records: &[Record]) -> impl Iterator<Item = Range<usize>> + '_ {
+/// The records of each list, as ranges of all.
+fn lists(bodies: &[Bytes]) -> impl Iterator<Item = Range<usize>> + '_ {
     let (most, most_bytes) = LIST;
     let mut start = 0;
     std::iter::from_fn(move || {
+        let mut end = start;
         let mut bytes = 0;
-        let fits = |(count, record): (usize, &Record)| {
-            bytes += body(record).len();
-            count == 0 || count < most && bytes <= most_bytes
-        };
-        let rest = records.get(start..).unwrap_or_default();
-        let count = rest.iter().enumerate().map(fits).take_while(|f| *f).count();
-        let range = start..start + count;
-        start = range.end;
-        (!range.is_empty()).then_some(range)
+        for body in bodies.iter().skip(start).take(most) {
+            bytes += body.len();
+            if end > start && bytes > most_bytes {
+                break;
+            }
+            end += 1;
+        }
+        let list = start..end;
+        start = end;
+        (!list.is_empty()).then_some(list)
     })
 }
 
+/// What a record's payload is in the topic.
 fn body(record: &Record) -> Bytes {
     match &record.result {
         Ok(result) => result.clone(),
@@ -147,14 +148,14 @@ fn body(record: &Record) -> Bytes {
     }
 }
 
-fn list(records: &[Record]) -> MessageList {
-    if let [record] = records {
-        return MessageList::one(body(record), Some(Box::new(options(record))));
+fn list(records: &[Record], bodies: &[Bytes]) -> MessageList {
+    if let ([record], [body]) = (records, bodies) {
+        return MessageList::one(body.clone(), Some(Box::new(options(record))));
     }
-    let mut buffer = Vec::with_capacity(records.iter().map(|r| body(r).len()).sum());
-    let messages = records.iter().map(|record| {
+    let mut buffer = Vec::with_capacity(bodies.iter().map(Bytes::len).sum());
+    let messages = records.iter().zip(bodies).map(|(record, body)| {
         let start = buffer.len();
-        buffer.extend_from_slice(&body(record));
+        buffer.extend_from_slice(body);
         Outgoing {
             payload: Some(start..buffer.len()),
             options: Some(Box::new(options(record))),
@@ -189,5 +190,46 @@ fn options(record: &Record) -> MessageOptions {
         properties,
         event_time: message.event_time,
         ..MessageOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulsar_client::producer::Stored;
+
+    fn bodies(sizes: &[usize]) -> Vec<Bytes> {
+        sizes.iter().map(|size| vec![0; *size].into()).collect()
+    }
+
+    #[test]
+    fn lists_are_bounded_and_leave_nobody_out() {
+        let ranges = |sizes: &[usize]| lists(&bodies(sizes)).collect::<Vec<_>>();
+        assert!(ranges(&[]).is_empty());
+        assert_eq!(ranges(&[1; 2500]), [0..1000, 1000..2000, 2000..2500]);
+        let mib = 1024 * 1024;
+        assert_eq!(ranges(&[mib, 1, 2 * mib, 1, 1]), [0..1, 1..2, 2..3, 3..5]);
+        assert_eq!(ranges(&[mib / 2, mib / 2, 0, 1]), [0..3, 3..4]);
+    }
+
+    #[test]
+    fn of_several_that_are_too_large_together_only_the_largest_is_rejected() {
+        let run = |first, count, result| ReceiptRun {
+            first,
+            count,
+            result,
+        };
+        let runs = vec![
+            run(0, 1, Ok(Stored::Already)),
+            run(1, 3, Err(Error::MessageTooLarge { size: 9, limit: 8 })),
+            run(4, 1, Err(Error::SendTimeout)),
+        ];
+        let mut error = OutputError::default();
+        let sizes = bodies(&[9, 9, 9, 9, 9, 1, 2, 5, 3, 1]);
+        note(&mut error, &(5..10), &sizes, runs);
+        assert_eq!(error.unconfirmed, [6, 8, 9]);
+        let rejected: Vec<_> = error.rejected.iter().map(|r| r.index).collect();
+        assert_eq!(rejected, [7]);
+        assert_eq!(error.rejected[0].failure.code, Failure::RESULT_TOO_LARGE);
     }
 }
