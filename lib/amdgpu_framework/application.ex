@@ -16,6 +16,18 @@ defmodule AMDGPUFramework.Application do
     end
   end
 
+  # Those that stand in an application's tree are gone by now; others would lose what is under way.
+  @impl true
+  def prep_stop(state) do
+    stopping =
+      for manager <- Events.managers(),
+          do: spawn_monitor(fn -> GenServer.stop(manager, :shutdown, :infinity) end)
+
+    # Each takes its `:shutdown_timeout` at most.
+    for {pid, monitor} <- stopping, do: receive(do: ({:DOWN, ^monitor, :process, ^pid, _} -> :ok))
+    state
+  end
+
   @doc false
   # In the order of who calls whom: events release handles, message handlers publish.
   def children, do: [PubSub, Handles] ++ MessageHandler.children() ++ [Events]

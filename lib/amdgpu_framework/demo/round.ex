@@ -68,8 +68,8 @@ defmodule AMDGPUFramework.Demo.Round do
     {state, error} = collect(state)
     time = System.monotonic_time(:microsecond) - started
     Task.shutdown(state.sender, :brutal_kill)
-    state = if error, do: state, else: settle(state)
     Console.finish(state.console, state.tally, note(state))
+    state = if error, do: state, else: settle(state)
 
     %{
       tally: state.tally,

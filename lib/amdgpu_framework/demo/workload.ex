@@ -99,11 +99,14 @@ defmodule AMDGPUFramework.Demo.Workload do
   end
 
   # From -8 to 8, by a linear congruential generator.
-  defp elements(number, count) do
-    next = fn x -> x * 1_103_515_245 + 12_345 &&& 0x7FFFFFFF end
-    start = next.(number + 1)
-    start |> Stream.iterate(next) |> Stream.map(&(rem(&1 >>> 16, 17) - 8)) |> Enum.take(count)
-  end
+  defp elements(number, count), do: elements(next(number + 1), count, [])
+
+  defp elements(_state, 0, elements), do: elements
+
+  defp elements(state, count, elements),
+    do: elements(next(state), count - 1, [rem(state >>> 16, 17) - 8 | elements])
+
+  defp next(state), do: state * 1_103_515_245 + 12_345 &&& 0x7FFFFFFF
 
   defp multiply(elements, m, k, n) do
     {a, b} = Enum.split(elements, m * k)

@@ -2,15 +2,17 @@ defmodule AMDGPUFramework.Messaging.Chunks do
   @moduledoc false
   # A list of messages as several native calls of a bounded size, and their results as one.
 
-  # What one native call takes: it has to return within a fraction of a millisecond.
-  @messages 500
-  @bytes 4 * 1_048_576
+  # What one native call takes: it has to return within a fraction of a millisecond. It copies payloads, except one that
+  # comes alone; options are decoded one by one.
+  @weight 500
+  @bytes 256 * 1024
+  @alone 64 * 1024
 
   @type entry :: binary | nil | {binary | nil, map}
   @type result :: {:ok, list} | {:error, {reason :: term, partial :: list}}
 
   @doc """
-  Cuts a list of entries, in order, with the length of each part. An entry above the bound in bytes is a part alone.
+  Cuts a list of entries, in order, with the length of each part. A large entry is a part alone.
 
       iex> AMDGPUFramework.Messaging.Chunks.split(["a", nil, {"b", %{key: "k"}}])
       [{["a", nil, {"b", %{key: "k"}}], 3}]
@@ -21,7 +23,7 @@ defmodule AMDGPUFramework.Messaging.Chunks do
   def split([]), do: []
 
   def split(entries) do
-    {chunk, count, rest} = take(entries, [], 0, 0)
+    {chunk, count, rest} = take(entries, [], 0, 0, 0)
     [{chunk, count} | split(rest)]
   end
 
@@ -49,17 +51,38 @@ defmodule AMDGPUFramework.Messaging.Chunks do
   defp partial({:ok, ids}), do: Enum.map(ids, &{:ok, &1})
   defp partial({:error, {_reason, partial}}), do: partial
 
-  defp take([], chunk, count, _bytes), do: {Enum.reverse(chunk), count, []}
+  defp take([], chunk, count, _weight, _bytes), do: {Enum.reverse(chunk), count, []}
 
-  defp take([entry | rest] = entries, chunk, count, bytes) do
-    bytes = bytes + payload_size(entry)
+  defp take([entry | rest] = entries, chunk, count, weight, bytes) do
+    {more, size} = measure(entry)
 
-    if count > 0 and (count == @messages or bytes > @bytes),
-      do: {Enum.reverse(chunk), count, entries},
-      else: take(rest, [entry | chunk], count + 1, bytes)
+    cond do
+      size >= @alone and count == 0 ->
+        {[entry], 1, rest}
+
+      size >= @alone or (count > 0 and (weight + more > @weight or bytes + size > @bytes)) ->
+        {Enum.reverse(chunk), count, entries}
+
+      true ->
+        take(rest, [entry | chunk], count + 1, weight + more, bytes + size)
+    end
   end
 
-  defp payload_size({payload, _opts}), do: payload_size(payload)
+  defp measure({payload, options}),
+    do: Enum.reduce(options, {2, payload_size(payload)}, &measure/2)
+
+  defp measure(payload), do: {1, payload_size(payload)}
+
+  defp measure({:properties, properties}, {weight, bytes}) do
+    sizes = Enum.map(properties, fn {key, value} -> byte_size(key) + byte_size(value) end)
+    {weight + length(sizes), bytes + Enum.sum(sizes)}
+  end
+
+  defp measure({_name, value}, {weight, bytes}) when is_binary(value),
+    do: {weight, bytes + byte_size(value)}
+
+  defp measure(_option, measured), do: measured
+
   defp payload_size(nil), do: 0
   defp payload_size(payload), do: byte_size(payload)
 end

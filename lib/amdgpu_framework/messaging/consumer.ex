@@ -7,6 +7,9 @@ defmodule AMDGPUFramework.Messaging.Consumer do
   # What one native call takes.
   @chunk 1000
 
+  @max_request 1_000_000_000
+  @max_timestamp 0x7FFF_FFFF_FFFF_FFFF
+
   @control_timeout 60_000
   @stop_processing_timeout 30_000
 
@@ -23,13 +26,13 @@ defmodule AMDGPUFramework.Messaging.Consumer do
   end
 
   @spec request(term, pos_integer) :: :ok | {:error, term}
-  def request(consumer, count) when is_integer(count) and count > 0 do
+  def request(consumer, count) when is_integer(count) and count in 1..@max_request do
     with {:ok, handle} <- Handles.fetch(consumer, :consumer),
          do: Native.consumer_request(handle.native, count)
   end
 
   def request(_consumer, count),
-    do: {:error, {:invalid_option, :count, count, "an integer of at least 1"}}
+    do: {:error, {:invalid_option, :count, count, "an integer from 1 to #{@max_request}"}}
 
   @spec pause(term) :: :ok | {:error, term}
   def pause(consumer) do
@@ -86,19 +89,27 @@ defmodule AMDGPUFramework.Messaging.Consumer do
   end
 
   defp each_chunk(consumer, messages, native) when is_list(messages) do
-    case Enum.split(messages, @chunk) do
+    case take(messages, @chunk, []) do
       {[], []} ->
         :ok
 
       {chunk, []} ->
         native.(consumer, chunk)
 
-      {chunk, rest} ->
+      {chunk, rest} when is_list(rest) ->
         with :ok <- native.(consumer, chunk), do: each_chunk(consumer, rest, native)
+
+      {_chunk, tail} ->
+        {:error, {:invalid_option, :messages, tail, "a list of messages or message ids"}}
     end
   end
 
   defp each_chunk(consumer, message, native), do: native.(consumer, [message])
+
+  defp take([message | rest], count, chunk) when count > 0,
+    do: take(rest, count - 1, [message | chunk])
+
+  defp take(rest, _count, chunk), do: {Enum.reverse(chunk), rest}
 
   defp position(position) when position in [:earliest, :latest], do: {:ok, position}
   defp position(%MessageId{} = id), do: {:ok, id}
@@ -107,7 +118,8 @@ defmodule AMDGPUFramework.Messaging.Consumer do
   defp position(%DateTime{} = time),
     do: position({:timestamp, DateTime.to_unix(time, :millisecond)})
 
-  defp position({:timestamp, ms}) when is_integer(ms) and ms >= 0, do: {:ok, {:timestamp, ms}}
+  defp position({:timestamp, ms}) when is_integer(ms) and ms in 0..@max_timestamp,
+    do: {:ok, {:timestamp, ms}}
 
   defp position(position) do
     allowed = ":earliest, :latest, a message, a message id, a DateTime or {:timestamp, unix_ms}"

@@ -5,6 +5,8 @@ defmodule AMDGPUFramework.Messaging.Creation do
 
   alias AMDGPUFramework.Messaging.{ClusterConfig, Handle, Handles, Native, Options, UUID}
 
+  @max_topics 10_000
+
   @enforce_keys [:kind, :id, :topics, :options]
   defstruct [
     :kind,
@@ -83,6 +85,7 @@ defmodule AMDGPUFramework.Messaging.Creation do
   @spec open(t, reference, client :: reference, ClusterConfig.t()) :: {:ok, t} | {:error, term}
   def open(%__MODULE__{} = creation, ref, client, config) do
     with {:ok, topics} <- full_names(creation.topics, config),
+         :ok <- local(creation.owner),
          {:ok, instance} <- Handles.reserve(creation.id, creation.kind) do
       creation = %{creation | topics: topics, instance: instance, owner: creation.owner || self()}
 
@@ -189,18 +192,29 @@ defmodule AMDGPUFramework.Messaging.Creation do
   defp id(name, _prefix), do: cast(:name, {:nullable, :string}, name)
 
   defp topics(topic) when is_binary(topic), do: {:ok, [topic]}
-  defp topics([_ | _] = topics), do: {:ok, Enum.uniq(topics)}
 
-  defp topics(topics),
-    do: {:error, {:invalid_option, :topics, topics, "a topic name or a list of at least one"}}
+  defp topics(topics) do
+    case Options.cast({:list, :string}, topics) do
+      {:ok, [_ | _] = topics} when length(topics) <= @max_topics ->
+        {:ok, Enum.uniq(topics)}
+
+      _ ->
+        allowed = "a topic name or a list of at least one and at most #{@max_topics}"
+        {:error, {:invalid_option, :topics, topics, allowed}}
+    end
+  end
+
+  # A caller on another node is an owner that nothing can be delivered to.
+  defp local(owner) when owner == nil or node(owner) == node(), do: :ok
+  defp local(owner), do: {:error, {:invalid_option, :owner, owner, Options.allowed(:process)}}
 
   defp full_names(topics, config) do
-    Enum.reduce_while(topics, {:ok, []}, fn topic, {:ok, names} ->
-      case ClusterConfig.topic(config, topic) do
-        {:ok, name} -> {:cont, {:ok, names ++ [name]}}
-        {:error, _} = error -> {:halt, error}
-      end
-    end)
+    names = Enum.map(topics, &ClusterConfig.topic(config, &1))
+
+    case Enum.find(names, &match?({:error, _}, &1)) do
+      nil -> {:ok, names |> Enum.map(&elem(&1, 1)) |> Enum.uniq()}
+      error -> error
+    end
   end
 
   defp cast(key, type, value) do

@@ -15,7 +15,7 @@ defmodule AMDGPUFramework.Messaging.Error do
   | `:queue_full` | the producer's bounds are reached; nothing was sent | wait, or send with `block: true` |
   | `:send_timeout` | not confirmed in time: the outcome is unknown | send again where twice is better than never |
   | `:duplicate` | the broker has this sequence id already; not stored again | nothing |
-  | `:message_too_large` | above the broker's limit for a message | send less at once |
+  | `:message_too_large` | more bytes, after compression, than the broker takes in a message, or more than 128 MiB before it | send less at once |
   | `:topic_terminated` | the topic takes no more messages | send elsewhere |
   | `:timeout` | an answer of the broker did not come in time | try again |
   | `:closed` | the producer, consumer or client is closed | create a new one |
@@ -27,6 +27,10 @@ defmodule AMDGPUFramework.Messaging.Error do
   | `{:unsupported_processing_type, type}`, `{:unsupported_output, type}` | known, and not part of this version | choose another |
   | `{:broker, code, text}` | the broker refused: `:authorization_error`, `:consumer_busy`, `:topic_not_found`, … | as its text says |
   | `{:connect, text}` | the broker cannot be reached | check the address and the broker |
+  | `{:disconnected, text}` | the connection was lost while the answer was awaited | try again |
+  | `{:compression, text}` | the payload could not be compressed | send without compression |
+  | `{:device, text}` | a device could not be started | as its text says |
+  | `:internal_error` | a fault of this library | report it, with the log |
   | `{:protocol, text}` | an answer that is not understood | report it |
   | `{:json, text}` | not JSON | |
   | `{:native_library, text}` | the native library is not there | `mix compile` |
@@ -63,6 +67,10 @@ defmodule AMDGPUFramework.Messaging.Error do
           | {:unsupported_output, String.t()}
           | {:broker, code :: atom, text :: String.t()}
           | {:connect, String.t()}
+          | {:disconnected, String.t()}
+          | {:compression, String.t()}
+          | {:device, String.t()}
+          | :internal_error
           | {:protocol, String.t()}
           | {:json, String.t()}
           | {:native_library, String.t()}
@@ -79,6 +87,7 @@ defmodule AMDGPUFramework.Messaging.Error do
     send_timeout: "the message was not confirmed in time; whether it is stored is unknown",
     duplicate: "the broker has a message with this sequence id already",
     message_too_large: "the message is larger than the broker allows",
+    internal_error: "a fault of this library; the log has more",
     topic_terminated: "the topic is terminated and takes no more messages",
     timeout: "the answer did not come in time",
     closed: "the producer, consumer or client is closed",
@@ -120,6 +129,10 @@ defmodule AMDGPUFramework.Messaging.Error do
   def message({:unsupported_output, type}), do: "the output #{type} is not part of this version"
   def message({:broker, code, text}), do: "the broker refused (#{code}): #{text}"
   def message({:connect, text}), do: "the broker cannot be reached: #{text}"
+  def message({:disconnected, text}), do: "the connection was lost: #{text}"
+  def message({:compression, text}), do: "the payload could not be compressed: #{text}"
+  def message({:device, text}), do: "the device could not be started: #{text}"
+
   def message({:protocol, text}), do: "the broker's answer is not understood: #{text}"
   def message({:json, text}), do: "not JSON: #{text}"
   def message({:native_library, text}), do: text

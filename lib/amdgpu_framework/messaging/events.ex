@@ -27,6 +27,10 @@ defmodule AMDGPUFramework.Messaging.Events do
   @spec subscribe(GenServer.server()) :: :ok | {:error, :manager_not_running}
   def subscribe(manager), do: GenServer.call(__MODULE__, {:subscribe, manager, self()})
 
+  @doc "The managers that run."
+  @spec managers() :: [pid]
+  def managers, do: GenServer.call(__MODULE__, :managers)
+
   @doc "Ends the subscription of the calling process."
   @spec unsubscribe(GenServer.server()) :: :ok
   def unsubscribe(manager), do: GenServer.call(__MODULE__, {:unsubscribe, manager, self()})
@@ -48,9 +52,21 @@ defmodule AMDGPUFramework.Messaging.Events do
   @impl true
   def handle_call({:register_manager, tag, key, pubsub, pid}, _from, state) do
     monitor = Process.monitor(pid)
-    managers = Map.put(state.managers, tag, %{key: key, pid: pid, pubsub: pubsub})
+    manager = %{key: key, pid: pid, pubsub: pubsub}
+
+    # What a manager of the same name left open belongs to its successor.
+    managers =
+      for {known_tag, known} <- state.managers, into: %{tag => manager} do
+        {known_tag, if(known.key == key, do: manager, else: known)}
+      end
+
     monitors = Map.put(state.monitors, monitor, {:manager, tag})
     {:reply, self(), %{state | managers: managers, monitors: monitors}}
+  end
+
+  def handle_call(:managers, _from, state) do
+    pids = for {_tag, %{pid: pid}} <- state.managers, Process.alive?(pid), uniq: true, do: pid
+    {:reply, pids, state}
   end
 
   def handle_call({:subscribe, manager, pid}, _from, state) do
@@ -101,17 +117,25 @@ defmodule AMDGPUFramework.Messaging.Events do
     end
   end
 
+  # What belongs to other processes outlives the manager, and still has events.
   def handle_info({:forget_manager, tag}, state) do
-    {manager, managers} = Map.pop(state.managers, tag)
-    state = %{state | managers: managers}
+    manager = Map.fetch!(state.managers, tag)
 
-    # The name of a manager comes back with its restart; a pid does not.
-    if manager && is_pid(manager.key),
-      do: {:noreply, remove_subscribers(state, manager.key)},
-      else: {:noreply, state}
+    if Handles.any_of?(manager.key) do
+      Process.send_after(self(), {:forget_manager, tag}, @linger_ms)
+      {:noreply, state}
+    else
+      {:noreply, forget(tag, manager, state)}
+    end
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  # The name of a manager comes back with its restart; a pid does not.
+  defp forget(tag, manager, state) do
+    state = %{state | managers: Map.delete(state.managers, tag)}
+    if is_pid(manager.key), do: remove_subscribers(state, manager.key), else: state
+  end
 
   defp released(%{event_type: "producer_closed", producer_id: id} = event),
     do: Handles.closed(id, event[:instance])

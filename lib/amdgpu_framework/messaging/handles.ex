@@ -71,20 +71,35 @@ defmodule AMDGPUFramework.Messaging.Handles do
   @spec open?(id, kind) :: boolean
   def open?(id, kind), do: match?({:ok, _}, fetch(id, kind))
 
+  @doc "Whether anything is open that a manager of this name has created."
+  @spec any_of?(GenServer.server()) :: boolean
+  def any_of?(manager) do
+    of_it = fn
+      {_id, _kind, _instance, %Handle{manager: ^manager}, _info}, _found -> true
+      _entry, found -> found
+    end
+
+    :ets.foldl(of_it, false, @table)
+  end
+
   @impl true
   def init(nil) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
     {:ok, %{}}
   end
 
-  # The state has a monitor for each reservation: monitor => {id, instance}.
+  # The state has a monitor for each reservation, found both ways: monitor => {id, instance}, and back.
   @impl true
   def handle_call({:reserve, id, kind, holder}, _from, reservations) do
     instance = System.unique_integer([:positive, :monotonic])
 
     if :ets.insert_new(@table, {id, kind, instance, nil, nil}) do
       monitor = Process.monitor(holder)
-      {:reply, {:ok, instance}, Map.put(reservations, monitor, {id, instance})}
+
+      reservations =
+        Map.merge(reservations, %{monitor => {id, instance}, {id, instance} => monitor})
+
+      {:reply, {:ok, instance}, reservations}
     else
       {:reply, {:error, {:already_exists, id}}, reservations}
     end
@@ -125,9 +140,9 @@ defmodule AMDGPUFramework.Messaging.Handles do
   @impl true
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, reservations) do
     case Map.pop(reservations, monitor) do
-      {{id, instance}, reservations} ->
+      {{id, instance} = use, reservations} ->
         delete(id, instance)
-        {:noreply, reservations}
+        {:noreply, Map.delete(reservations, use)}
 
       {nil, reservations} ->
         {:noreply, reservations}
@@ -139,13 +154,13 @@ defmodule AMDGPUFramework.Messaging.Handles do
   defp delete(id, instance), do: :ets.match_delete(@table, {id, :_, instance, :_, :_})
 
   defp forget(reservations, id, instance) do
-    case Enum.find(reservations, fn {_monitor, held} -> held == {id, instance} end) do
-      {monitor, _held} ->
+    case Map.pop(reservations, {id, instance}) do
+      {nil, reservations} ->
+        reservations
+
+      {monitor, reservations} ->
         Process.demonitor(monitor, [:flush])
         Map.delete(reservations, monitor)
-
-      nil ->
-        reservations
     end
   end
 end

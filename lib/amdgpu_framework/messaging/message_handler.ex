@@ -97,8 +97,10 @@ defmodule AMDGPUFramework.Messaging.MessageHandler do
   def handle_call({:await_started, _timeout}, _from, %{phase: :running} = state),
     do: {:reply, :ok, state}
 
-  def handle_call({:await_started, _timeout}, _from, %{phase: {:failed, error}} = state),
-    do: {:stop, :normal, error, state}
+  def handle_call({:await_started, _timeout}, _from, %{phase: {:failed, error}} = state) do
+    leave(state)
+    {:stop, :normal, error, state}
+  end
 
   def handle_call(:stop, from, %{phase: :running} = state) do
     ref = make_ref()
@@ -119,6 +121,7 @@ defmodule AMDGPUFramework.Messaging.MessageHandler do
 
   @impl true
   def handle_cast(:consumer_closed, state) do
+    leave(state)
     reply(state, {:error, :closed})
     {:stop, :normal, state}
   end
@@ -154,9 +157,13 @@ defmodule AMDGPUFramework.Messaging.MessageHandler do
   end
 
   defp answered(result, state) do
+    leave(state)
     reply(state, result)
     {:stop, :normal, %{state | waiting: []}}
   end
+
+  # Before anybody hears of the end, so that the next start is not refused because of this one.
+  defp leave(%{options: %{consumer: %{id: id}}}), do: Registry.unregister(@registry, id)
 
   defp reply(state, answer), do: Enum.each(state.waiting, &GenServer.reply(&1, answer))
 

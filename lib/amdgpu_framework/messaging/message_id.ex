@@ -76,10 +76,15 @@ defmodule AMDGPUFramework.Messaging.MessageId do
 
       binary = MessageId.to_binary(message.message_id)
 
-  The topic is no part of it.
+  The topic is no part of it. Raises `ArgumentError` for a struct that is no id.
   """
   @spec to_binary(t) :: binary
-  def to_binary(%__MODULE__{} = id), do: Native.message_id_to_binary(id)
+  def to_binary(%__MODULE__{} = id) do
+    case Native.message_id_to_binary(id) do
+      binary when is_binary(binary) -> binary
+      {:error, _} -> raise ArgumentError, "not a message id: #{inspect(id)}"
+    end
+  end
 
   @doc """
   Reads an id that `to_binary/1` or another Pulsar client wrote.
@@ -91,11 +96,12 @@ defmodule AMDGPUFramework.Messaging.MessageId do
   Errors: `{:error, :invalid_message_id}`.
   """
   @spec from_binary(binary, String.t()) :: {:ok, t} | {:error, :invalid_message_id}
-  def from_binary(binary, topic \\ "") when is_binary(topic) do
-    if is_binary(binary),
-      do: Native.message_id_from_binary(binary, topic),
-      else: {:error, :invalid_message_id}
-  end
+  def from_binary(binary, topic \\ "")
+
+  def from_binary(binary, topic) when is_binary(binary) and is_binary(topic),
+    do: Native.message_id_from_binary(binary, topic)
+
+  def from_binary(_binary, topic) when is_binary(topic), do: {:error, :invalid_message_id}
 
   defp place(%__MODULE__{entry: {ledger, entry, partition, _, _}, batch_index: index}),
     do: {ledger, entry, partition, index}

@@ -3,6 +3,9 @@ defmodule AMDGPUFramework.Messaging.Options do
   # The one way options are declared, checked and documented. A schema is a keyword list,
   # `key: [type: …, default: …, doc: …]`; an option without a default has to be given.
 
+  # The native side decodes them on a scheduler.
+  @max_properties 1000
+
   @type type ::
           :boolean
           | :string
@@ -63,8 +66,11 @@ defmodule AMDGPUFramework.Messaging.Options do
   @spec allowed(type) :: String.t()
   def allowed(:boolean), do: "true or false"
   def allowed(:string), do: "a string that is not empty"
-  def allowed(:process), do: "a pid or the name of a running process"
-  def allowed(:properties), do: "a map of strings to strings"
+  def allowed(:process), do: "a pid or the name of a running process of this node"
+
+  def allowed(:properties),
+    do: "a map of strings to strings, with at most #{@max_properties} entries"
+
   def allowed(:timestamp), do: "Unix milliseconds or a DateTime"
   def allowed({:integer, min, :infinity}), do: "an integer of at least #{min}"
   def allowed({:integer, min, max}), do: "an integer from #{min} to #{max}"
@@ -81,11 +87,14 @@ defmodule AMDGPUFramework.Messaging.Options do
   @spec cast(type, term) :: {:ok, term} | :error | {:error, term}
   def cast(:boolean, value) when is_boolean(value), do: {:ok, value}
   def cast(:string, value) when is_binary(value) and value != "", do: valid_utf8(value)
-  def cast(:process, value) when is_pid(value), do: {:ok, value}
+
+  # The native side delivers to processes of its own node.
+  def cast(:process, value) when is_pid(value),
+    do: if(node(value) == node(), do: {:ok, value}, else: :error)
 
   def cast(:process, value) when value != nil and (is_atom(value) or is_tuple(value)) do
     case whereis(value) do
-      pid when is_pid(pid) -> {:ok, pid}
+      pid when is_pid(pid) and node(pid) == node() -> {:ok, pid}
       _ -> :error
     end
   end
@@ -109,13 +118,7 @@ defmodule AMDGPUFramework.Messaging.Options do
     end
   end
 
-  def cast({:list, type}, values) when is_list(values) do
-    cast = Enum.map(values, &cast(type, &1))
-
-    if Enum.all?(cast, &match?({:ok, _}, &1)),
-      do: {:ok, Enum.map(cast, &elem(&1, 1))},
-      else: :error
-  end
+  def cast({:list, type}, values) when is_list(values), do: cast_list(type, values, [])
 
   def cast({:nullable, _type}, nil), do: {:ok, nil}
   def cast({:nullable, type}, value), do: cast(type, value)
@@ -191,15 +194,31 @@ defmodule AMDGPUFramework.Messaging.Options do
     _ -> nil
   end
 
-  defp cast_properties(value) do
-    Enum.reduce_while(value, {:ok, %{}}, fn
-      {key, text}, {:ok, checked} when (is_binary(key) or is_atom(key)) and is_binary(text) ->
-        {:cont, {:ok, Map.put(checked, to_string(key), text)}}
-
-      _, _ ->
-        {:halt, :error}
-    end)
+  defp cast_list(type, [value | rest], done) do
+    case cast(type, value) do
+      {:ok, value} -> cast_list(type, rest, [value | done])
+      _ -> :error
+    end
   end
+
+  defp cast_list(_type, [], done), do: {:ok, Enum.reverse(done)}
+  # The tail of a list that does not end in one.
+  defp cast_list(_type, _tail, _done), do: :error
+
+  defp cast_properties(value) when is_map(value), do: value |> Map.to_list() |> cast_properties()
+  defp cast_properties(value), do: cast_properties(value, %{})
+
+  defp cast_properties([{key, text} | rest], checked)
+       when (is_binary(key) or is_atom(key)) and is_binary(text) do
+    key = to_string(key)
+
+    if String.valid?(key) and String.valid?(text),
+      do: cast_properties(rest, Map.put(checked, key, text)),
+      else: :error
+  end
+
+  defp cast_properties([], checked) when map_size(checked) <= @max_properties, do: {:ok, checked}
+  defp cast_properties(_value, _checked), do: :error
 
   # A nested schema documents its own keys.
   defp constraint(spec) do

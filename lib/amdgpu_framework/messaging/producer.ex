@@ -115,13 +115,19 @@ defmodule AMDGPUFramework.Messaging.Producer do
     {Map.to_list(given), opts}
   end
 
-  defp split_timeout(opts), do: Enum.split_with(opts, &match?({:timeout, _}, &1))
+  defp split_timeout(opts), do: split_timeout(opts, [], [])
+
+  defp split_timeout([{:timeout, _} = given | rest], taken, opts),
+    do: split_timeout(rest, [given | taken], opts)
+
+  defp split_timeout([option | rest], taken, opts),
+    do: split_timeout(rest, taken, [option | opts])
+
+  # What is no list to its end is refused with the other options.
+  defp split_timeout(rest, taken, opts), do: {taken, Enum.reverse(opts, rest)}
 
   defp entries(messages) when is_list(messages), do: entries(messages, [])
-
-  defp entries(messages),
-    do:
-      {:error, {:invalid_option, :messages, messages, "a list of payloads or {payload, options}"}}
+  defp entries(messages), do: {:error, invalid_messages(messages)}
 
   defp entries([payload | rest], entries) when is_binary(payload) or is_nil(payload),
     do: entries(rest, [payload | entries])
@@ -131,6 +137,7 @@ defmodule AMDGPUFramework.Messaging.Producer do
   end
 
   defp entries([], entries), do: {:ok, Enum.reverse(entries)}
+  defp entries(tail, _entries), do: {:error, invalid_messages(tail)}
 
   defp entry({payload, opts}) when is_binary(payload) or is_nil(payload) do
     case Send.entry(opts) do
@@ -142,6 +149,9 @@ defmodule AMDGPUFramework.Messaging.Producer do
 
   defp entry({payload, _opts}), do: {:error, invalid_payload(payload)}
   defp entry(payload), do: {:error, invalid_payload(payload)}
+
+  defp invalid_messages(messages),
+    do: {:invalid_option, :messages, messages, "a list of payloads or {payload, options}"}
 
   defp invalid_payload(payload),
     do: {:invalid_option, :payload, payload, "a binary, or nil for a tombstone"}

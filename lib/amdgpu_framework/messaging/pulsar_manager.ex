@@ -87,7 +87,8 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
   what it does not acknowledge comes back after it has died. The consumer closes with its owner.
 
   Subscription types: `:shared` gives each message to one of the consumers; `:key_shared` too, and all messages of a key to the
-  same one, in order; `:failover` gives all to one, and another takes over; `:exclusive` admits one consumer only.
+  same one, in order; `:failover` gives all to one, and another takes over; `:exclusive` admits one consumer only. A batch travels
+  whole, by the key of its first message: a producer for `:key_shared` consumers sends with `batch_size: 1`.
 
   ## Options
 
@@ -211,6 +212,9 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.seek(consumer, :earliest)
 
+  After a seek to a message, what comes is what follows it: the message itself is not delivered again. A seek to a time starts
+  with the first message published then or later. What was delivered before and not acknowledged is forgotten. Without a
+  connection the move waits for one, at most `:operation_timeout`, then `{:error, :timeout}`.
   """
   @spec seek(
           id,

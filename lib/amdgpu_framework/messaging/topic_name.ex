@@ -26,6 +26,7 @@ defmodule AMDGPUFramework.Messaging.TopicName do
     parts = String.split(rest, "/")
 
     cond do
+      not String.valid?(topic) -> :error
       domain not in ["persistent", "non-persistent"] or "" in parts -> :error
       length(parts) == 1 -> {:ok, "#{domain}://#{tenant}/#{namespace}/#{rest}"}
       length(parts) >= 3 -> {:ok, "#{domain}://#{rest}"}

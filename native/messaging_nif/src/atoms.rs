@@ -6,7 +6,7 @@ rustler::atoms! {
     admitted, wait, not_found, already_stored,
     // Error reasons
     broker, closed, compression, connect, disconnected, duplicate, gpu_processing_not_enabled,
-    invalid_message_id, invalid_option, json, message_too_large, not_allowed, protocol, queue_full,
+    internal_error, invalid_message_id, invalid_option, json, message_too_large, not_allowed, protocol, queue_full,
     send_timeout, timeout, topic_terminated, too_large, unsupported_processing_type,
     // Broker error codes
     unknown_error, metadata_error, persistence_error, authentication_error, authorization_error,
@@ -28,7 +28,7 @@ rustler::atoms! {
     processed_message_struct = "Elixir.AMDGPUFramework.Messaging.ProcessedMessage",
     // Options
     service_url, auth, token, connection_timeout_ms, operation_timeout_ms, keep_alive_ms,
-    listener_name, tenant, namespace, tls, ca_file, name, instance, batch_bytes, batch_delay,
+    listener_name, tenant, namespace, tls, ca_file, hostname_verification, name, instance, batch_bytes, batch_delay,
     max_pending_messages, max_pending_bytes, send_timeout_ms = "send_timeout", routing, java_hash,
     murmur3, partition, none, lz4, zlib, zstd, snappy, sub_type, exclusive, shared, failover,
     key_shared, initial_position, latest, earliest, receiver_queue_size, max_bytes, flow, ack, manual,

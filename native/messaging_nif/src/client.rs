@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use pipeline::Pipeline;
 use pulsar_client::Client;
-use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, LocalPid, Reference, Resource, ResourceArc, Term};
 
 use crate::consumer::ConsumerState;
-use crate::error::{client_reason, Failure};
+use crate::error::Failure;
 use crate::events::{map, EventTarget};
 use crate::producer::ProducerState;
 use crate::reply::Reply;
@@ -25,6 +26,7 @@ pub(crate) struct ClientResource {
 struct Opened {
     producers: Vec<Weak<ProducerState>>,
     consumers: Vec<Weak<ConsumerState>>,
+    pipelines: Vec<Weak<Pipeline>>,
 }
 
 impl Resource for ClientResource {}
@@ -42,12 +44,25 @@ impl ClientResource {
         opened.consumers.push(Arc::downgrade(consumer));
     }
 
-    /// Drains producers, flushes acks, closes everything side by side.
-    async fn close(&self) {
+    pub(crate) fn add_pipeline(&self, pipeline: &Arc<Pipeline>) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.pipelines.retain(|known| known.strong_count() > 0);
+        opened.pipelines.push(Arc::downgrade(pipeline));
+    }
+
+    /// Ends pipelines, then drains producers and flushes acks, all of a kind side by side.
+    async fn close(&self, limit: Duration) {
         let opened = {
             let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *opened)
         };
+        let mut tasks = tokio::task::JoinSet::new();
+        for pipeline in opened.pipelines.iter().filter_map(Weak::upgrade) {
+            tasks.spawn(pipeline.stop());
+        }
+        // First, so that what was computed is still acknowledged; not so long that nothing else is.
+        let all = async { while tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(limit / 2, all).await;
         let mut tasks = tokio::task::JoinSet::new();
         for consumer in opened.consumers.iter().filter_map(Weak::upgrade) {
             tasks.spawn(async move { consumer.close().await });
@@ -85,12 +100,13 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>, tag: u64, events_to: LocalPid
 fn client_close<'a>(
     env: Env<'a>,
     client: ResourceArc<ClientResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     timeout_ms: u64,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {
-        let closed = tokio::time::timeout(Duration::from_millis(timeout_ms), client.close()).await;
+        let limit = Duration::from_millis(timeout_ms);
+        let closed = tokio::time::timeout(limit, client.close(limit)).await;
         client.client.disconnect();
         reply.send(move |env| match closed {
             Ok(()) => atoms::ok().encode(env),
@@ -105,7 +121,7 @@ fn client_close<'a>(
 fn client_health<'a>(
     env: Env<'a>,
     client: ResourceArc<ClientResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {
@@ -115,12 +131,7 @@ fn client_health<'a>(
             Err(_) => Err(pulsar_client::Error::Timeout("the health check")),
         };
         let connections = client.client.open_connections();
-        let addresses = &client.client.config().service_url.addresses;
-        let service_url = addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(",");
+        let service_url = client.client.config().service_url.to_string();
         reply.send(move |env| {
             let error = checked.as_ref().err();
             let health = map(
@@ -133,10 +144,6 @@ fn client_health<'a>(
                         atoms::error_text(),
                         error.map(ToString::to_string).encode(env),
                     ),
-                    (
-                        atoms::reason(),
-                        error.map(|error| client_reason(error, env)).encode(env),
-                    ),
                 ],
             );
             (atoms::ok(), health).encode(env)
@@ -147,6 +154,6 @@ fn client_health<'a>(
 
 /// Options that every handle has: which instance of its id it is.
 pub(crate) fn instance(map: Term<'_>) -> Result<u64, Failure> {
-    let instance = options::Options::new(map).get(atoms::instance(), "instance", "a number")?;
+    let instance = options::Options::new(map)?.get(atoms::instance(), "instance", "a number")?;
     Ok(instance.unwrap_or_default())
 }

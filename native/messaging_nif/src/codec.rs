@@ -4,7 +4,7 @@
 //! the variant that runs on a dirty scheduler.
 
 use pulsar_client::MessageId;
-use rustler::{Atom, Binary, Encoder, Env, ListIterator, MapIterator, NifResult, Term, TermType};
+use rustler::{Atom, Binary, Encoder, Env, MapIterator, Term, TermType};
 use serde_json::{Map, Number, Value};
 
 use crate::atoms;
@@ -80,21 +80,27 @@ impl Reader {
             TermType::Atom => atom(term).ok_or_else(invalid)?,
             TermType::List => {
                 let mut list = Vec::new();
-                for item in term.decode::<ListIterator<'_>>().map_err(|_| invalid())? {
+                let mut rest = term;
+                while let Ok((item, tail)) = rest.list_get_cell() {
                     let Some(item) = self.value(item, depth)? else {
                         return Ok(None);
                     };
                     list.push(item);
+                    rest = tail;
+                }
+                if !rest.is_empty_list() {
+                    return Err(invalid());
                 }
                 Value::Array(list)
             }
             TermType::Map => {
                 let mut map = Map::new();
                 for (key, value) in term.decode::<MapIterator<'_>>().map_err(|_| invalid())? {
-                    let name = name(key).ok_or_else(invalid)?;
-                    if !self.afford(name.len()) {
+                    // Before the key is copied.
+                    if !self.afford(Binary::from_term(key).map_or(8, |key| key.len())) {
                         return Ok(None);
                     }
+                    let name = name(key).ok_or_else(invalid)?;
                     let Some(value) = self.value(value, depth)? else {
                         return Ok(None);
                     };
@@ -189,20 +195,13 @@ fn message_id_to_binary<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
 
 /// Reads what [`message_id_to_binary`] or another Pulsar client wrote.
 #[rustler::nif]
-fn message_id_from_binary<'a>(
-    env: Env<'a>,
-    bytes: Binary<'a>,
-    topic: Term<'a>,
-) -> NifResult<Term<'a>> {
+fn message_id_from_binary<'a>(env: Env<'a>, bytes: Binary<'a>, topic: &'a str) -> Term<'a> {
     let invalid: (Atom, Atom) = (atoms::error(), atoms::invalid_message_id());
     let id = MessageId::from_bytes(&bytes)
         .ok()
         .filter(message_id::is_plausible);
-    Ok(match id {
+    match id {
         None => invalid.encode(env),
-        Some(id) => {
-            let entry = message_id::entry_tuple(env, topic, &id);
-            (atoms::ok(), message_id::wrap(env, entry, id.batch_index)).encode(env)
-        }
-    })
+        Some(id) => (atoms::ok(), message_id::encode(env, topic, &id)).encode(env),
+    }
 }

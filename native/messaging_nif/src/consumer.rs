@@ -1,24 +1,27 @@
 //! Consumers as resources.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use pulsar_client::consumer::{ack_range, AckRange, SeekTarget};
 use pulsar_client::{Consumer, MessageId};
-use rustler::{Atom, Encoder, Env, ListIterator, LocalPid, Monitor, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
 
 use crate::client::{instance, ClientResource};
 use crate::deliver::ProcessSink;
 use crate::error::Failure;
 use crate::events::{map, HandleEvents, Kind};
 use crate::reply::Reply;
-use crate::terms::{message_id, options};
+use crate::terms::{list, message_id, options};
 use crate::{atoms, events, runtime};
 
 /// A consumer, and how the world hears of its end.
 pub(crate) struct ConsumerState {
     pub(crate) consumer: Consumer,
     pub(crate) events: HandleEvents,
+    /// A pipeline acknowledges after effect: meanwhile what the owner acks or nacks is ignored.
+    pub(crate) taken_over: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -56,21 +59,28 @@ impl Resource for ConsumerResource {
     }
 }
 
+/// Topics of one consumer at most: their names are decoded on a scheduler.
+const TOPICS: usize = 10_000;
+
 /// Subscribes.
 #[allow(clippy::too_many_arguments)]
 #[rustler::nif]
 fn consumer_open<'a>(
     env: Env<'a>,
     client: ResourceArc<ClientResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     id: String,
-    topics: Vec<String>,
+    topics: Term<'a>,
     subscription: String,
     opts: Term<'a>,
     owner: LocalPid,
 ) -> Term<'a> {
-    let prepared = options::consumer(opts).and_then(|options| Ok((options, instance(opts)?)));
-    let (options, instance) = match prepared {
+    let prepare = || {
+        let invalid = || Failure::invalid("topics", topics, "a list of at most 10000 topic names");
+        let topics = list::decode::<String>(topics, TOPICS, invalid)?;
+        Ok::<_, Failure>((topics, options::consumer(opts)?, instance(opts)?))
+    };
+    let (topics, options, instance) = match prepare() {
         Ok(prepared) => prepared,
         Err(failure) => return failure.to_term(env),
     };
@@ -99,6 +109,7 @@ fn consumer_open<'a>(
                 let state = Arc::new(ConsumerState {
                     consumer,
                     events: events.clone(),
+                    taken_over: AtomicBool::new(false),
                     closed,
                 });
                 client.add_consumer(&state);
@@ -122,17 +133,48 @@ fn consumer_open<'a>(
     atoms::ok().encode(env)
 }
 
-/// Ranges of messages of one topic.
-type Group = (usize, Vec<AckRange>);
+/// Ranges of messages, by the number of their topic.
+#[derive(Default)]
+struct Groups {
+    ranges: Vec<(usize, Vec<AckRange>)>,
+    /// Where a topic's ranges are.
+    places: HashMap<usize, usize>,
+    /// The topic of the last range: neighbours are mostly of one.
+    last: Option<(usize, usize)>,
+}
+
+impl Groups {
+    fn push(&mut self, topic: usize, range: AckRange) {
+        let place = match self.last {
+            Some((known, place)) if known == topic => place,
+            _ => {
+                let place = *self.places.entry(topic).or_insert_with(|| {
+                    self.ranges.push((topic, Vec::new()));
+                    self.ranges.len() - 1
+                });
+                self.last = Some((topic, place));
+                place
+            }
+        };
+        let ranges = &mut self.ranges[place].1;
+        match ranges.last_mut() {
+            Some(last) if last.key == range.key && last.last + 1 == range.first => {
+                last.last = range.last;
+            }
+            _ => ranges.push(range),
+        }
+    }
+}
 
 /// Gathers ids by topic, neighbours into ranges. The messages of an entry share their entry's tuple, so
 /// for most ids only the index is read.
-fn groups(consumer: &Consumer, list: Term<'_>) -> Result<Vec<Group>, Failure> {
-    let env = list.get_env();
-    let invalid = || Failure::invalid("messages", list, "a list of messages or message ids");
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(consumer: &Consumer, messages: Term<'_>) -> Result<Vec<(usize, Vec<AckRange>)>, Failure> {
+    let env = messages.get_env();
+    let allowed = "a list of at most 1000 messages or message ids";
+    let invalid = || Failure::invalid("messages", messages, allowed);
+    let mut groups = Groups::default();
     let mut last: Option<(Term<'_>, MessageId, usize)> = None;
-    for term in list.decode::<ListIterator<'_>>().map_err(|_| invalid())? {
+    list::for_each(messages, list::CALL_LIMIT, invalid, |term| {
         let id = term
             .map_get(atoms::message_id().to_term(env))
             .unwrap_or(term);
@@ -143,48 +185,22 @@ fn groups(consumer: &Consumer, list: Term<'_>) -> Result<Vec<Group>, Failure> {
             .filter(|((known, ..), entry)| known.as_c_arg() == entry.as_c_arg());
         let (id, topic) = match same {
             Some(((_, known, topic), _)) => {
-                let index = id.map_get(atoms::batch_index().to_term(env));
-                let batch_index = index
-                    .and_then(|index| index.decode())
-                    .map_err(|_| invalid())?;
                 let id = MessageId {
-                    batch_index,
+                    batch_index: message_id::batch_index(id)?,
                     ..known.clone()
                 };
-                if !message_id::is_plausible(&id) {
-                    return Err(invalid());
-                }
-                (id, *topic)
+                (message_id::plausible(id, term)?, *topic)
             }
             None => {
-                let (id, name) = message_id::decode(id)?;
-                let topic = consumer.topic_index(name).ok_or_else(|| {
-                    Failure::invalid("message_id", term, "an id of one of the consumer's topics")
-                })?;
+                let (topic, id) = locate(consumer, term)?;
                 (id, topic)
             }
         };
-        push(&mut groups, topic, ack_range(&id));
+        groups.push(topic, ack_range(&id));
         last = entry.map(|entry| (entry, id, topic));
-    }
-    Ok(groups)
-}
-
-fn push(groups: &mut Vec<Group>, topic: usize, range: AckRange) {
-    let group = match groups.iter().position(|(known, _)| *known == topic) {
-        Some(at) => &mut groups[at].1,
-        None => {
-            groups.push((topic, Vec::new()));
-            let last = groups.len() - 1;
-            &mut groups[last].1
-        }
-    };
-    match group.last_mut() {
-        Some(last) if last.key == range.key && last.last + 1 == range.first => {
-            last.last = range.last
-        }
-        _ => group.push(range),
-    }
+        Ok(())
+    })?;
+    Ok(groups.ranges)
 }
 
 fn told(env: Env<'_>, result: Result<(), Failure>) -> Term<'_> {
@@ -201,6 +217,9 @@ fn consumer_ack<'a>(
     consumer: ResourceArc<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
+    if consumer.state.taken_over.load(Ordering::Acquire) {
+        return atoms::ok().encode(env);
+    }
     let consumer = &consumer.state.consumer;
     let result = groups(consumer, messages).and_then(|groups| {
         let ack = |(topic, ranges)| Ok(consumer.ack(topic, ranges)?);
@@ -216,6 +235,9 @@ fn consumer_nack<'a>(
     consumer: ResourceArc<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
+    if consumer.state.taken_over.load(Ordering::Acquire) {
+        return atoms::ok().encode(env);
+    }
     let consumer = &consumer.state.consumer;
     let result = groups(consumer, messages).and_then(|groups| {
         let nack = |(topic, ranges)| Ok(consumer.nack(topic, ranges)?);
@@ -244,6 +266,9 @@ fn consumer_ack_cumulative<'a>(
     consumer: ResourceArc<ConsumerResource>,
     message: Term<'a>,
 ) -> Term<'a> {
+    if consumer.state.taken_over.load(Ordering::Acquire) {
+        return atoms::ok().encode(env);
+    }
     let consumer = &consumer.state.consumer;
     let result = locate(consumer, message)
         .and_then(|(topic, id)| Ok(consumer.ack_cumulative(topic, ack_range(&id))?));
@@ -297,7 +322,7 @@ fn seek_target(
 fn consumer_seek<'a>(
     env: Env<'a>,
     consumer: ResourceArc<ConsumerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     target: Term<'a>,
 ) -> Term<'a> {
     let (target, topic) = match seek_target(&consumer.state.consumer, target) {
@@ -317,7 +342,7 @@ fn consumer_seek<'a>(
 fn consumer_unsubscribe<'a>(
     env: Env<'a>,
     consumer: ResourceArc<ConsumerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {
@@ -335,7 +360,7 @@ fn consumer_unsubscribe<'a>(
 fn consumer_close<'a>(
     env: Env<'a>,
     consumer: ResourceArc<ConsumerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {

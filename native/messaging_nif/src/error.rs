@@ -4,6 +4,7 @@ use pulsar_client::error::ServerError;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
+use crate::terms::describe::describe;
 
 /// A failure of this library's own, beside those of the client.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,7 +39,7 @@ impl Failure {
     pub(crate) fn invalid(key: &str, value: Term<'_>, allowed: &str) -> Self {
         Failure::InvalidOption {
             key: key.to_owned(),
-            value: shortened(format!("{value:?}")),
+            value: describe(value),
             allowed: allowed.to_owned(),
         }
     }
@@ -76,9 +77,7 @@ pub(crate) fn client_reason<'a>(error: &pulsar_client::Error, env: Env<'a>) -> T
         Error::Duplicate => atoms::duplicate().encode(env),
         Error::NotAllowed(_) => atoms::not_allowed().encode(env),
         Error::TopicTerminated => atoms::topic_terminated().encode(env),
-        Error::MessageTooLarge { size, limit } => {
-            (atoms::message_too_large(), *size, *limit).encode(env)
-        }
+        Error::MessageTooLarge { .. } => atoms::message_too_large().encode(env),
         Error::InvalidOption {
             key,
             value,
@@ -93,8 +92,9 @@ pub(crate) fn client_reason<'a>(error: &pulsar_client::Error, env: Env<'a>) -> T
 }
 
 fn invalid_option<'a>(env: Env<'a>, key: &str, value: &str, allowed: &str) -> Term<'a> {
-    // Keys are the names of options, a fixed set: no user can make atoms here.
-    let key = Atom::from_str(env, key).map_or_else(|_| key.encode(env), |atom| atom.encode(env));
+    // The names of options are atoms already; other keys are a user's own, and must not become any.
+    let known = Atom::existing_from_bytes(env, key.as_bytes()).ok();
+    let key = known.map_or_else(|| key.encode(env), |atom| atom.encode(env));
     (atoms::invalid_option(), key, value, allowed).encode(env)
 }
 

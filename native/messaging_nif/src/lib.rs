@@ -13,6 +13,7 @@ mod deliver;
 mod devices;
 mod error;
 mod events;
+mod parked;
 mod pin;
 mod processor;
 mod producer;

@@ -2,35 +2,36 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
 
-use gpu_processor::{Backend, GpuProcessingConfig, Job, JobError, Priority};
+use gpu_processor::Backend;
 use pipeline::{
-    BatchCompleted, NoOutput, Output, Pipeline, PipelineConfig, PipelineEvents, Processed,
-    ResultSink, StopReason, TopicOutput,
+    BatchCompleted, NoOutput, Output, Pipeline, PipelineEvents, Processed, ResultSink, StopReason,
+    TopicOutput,
 };
 use pulsar_client::event::NoEvents;
 use pulsar_client::ProducerOptions;
-use rustler::{Atom, Binary, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
 
 use crate::client::ClientResource;
-use crate::consumer::ConsumerResource;
+use crate::consumer::{ConsumerResource, ConsumerState};
 use crate::deliver::binary;
 use crate::devices;
 use crate::error::Failure;
-use crate::events::{map, HandleEvents};
-use crate::producer::ProducerResource;
+use crate::events::map;
 use crate::reply::{self, Reply};
 use crate::terms::message_id;
-use crate::terms::options::Options;
+use crate::terms::processing::{self, Destination, Request};
 use crate::{atoms, runtime};
 
 /// Results under way to a process at most; what comes beyond is dropped and counted.
 const UNDELIVERED: usize = 10_000;
 
+/// Results in one Erlang message.
+const DELIVERY: usize = 1000;
+
 /// A running pipeline.
 pub(crate) struct ProcessorResource {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     results: Arc<ProcessResults>,
 }
 
@@ -52,7 +53,17 @@ struct ProcessResults {
 }
 
 impl ResultSink for ProcessResults {
-    fn deliver(&self, results: Vec<Processed>) {
+    fn deliver(&self, mut results: Vec<Processed>) {
+        while results.len() > DELIVERY {
+            let rest = results.split_off(DELIVERY);
+            self.send(std::mem::replace(&mut results, rest));
+        }
+        self.send(results);
+    }
+}
+
+impl ProcessResults {
+    fn send(&self, results: Vec<Processed>) {
         let count = results.len();
         let room = |under_way: usize| Some(under_way + count).filter(|sum| *sum <= UNDELIVERED);
         let admitted = self
@@ -121,34 +132,43 @@ pub(crate) fn backend(backend: Backend) -> Atom {
 }
 
 /// A pipeline's events, under its consumer's name.
-struct ConsumerEvents(HandleEvents);
+struct ConsumerEvents(Arc<ConsumerState>);
 
 impl PipelineEvents for ConsumerEvents {
     fn started(&self, device: &str) {
         let device = device.to_owned();
-        self.0.emit(["gpu_processing_started"; 2], move |env| {
-            vec![(atoms::device(), device.encode(env))]
-        });
+        self.0
+            .events
+            .emit(["gpu_processing_started"; 2], move |env| {
+                vec![(atoms::device(), device.encode(env))]
+            });
     }
 
     fn completed(&self, batch: BatchCompleted) {
-        self.0.emit(["gpu_processing_completed"; 2], move |env| {
-            let time = u64::try_from(batch.processing_time.as_micros()).unwrap_or(u64::MAX);
-            vec![
-                (atoms::device(), batch.device.encode(env)),
-                (atoms::count(), batch.count.encode(env)),
-                (atoms::failed(), batch.failed.encode(env)),
-                (atoms::processing_time_us(), time.encode(env)),
-            ]
-        });
+        self.0
+            .events
+            .emit(["gpu_processing_completed"; 2], move |env| {
+                let time = u64::try_from(batch.processing_time.as_micros()).unwrap_or(u64::MAX);
+                vec![
+                    (atoms::device(), batch.device.encode(env)),
+                    (atoms::count(), batch.count.encode(env)),
+                    (atoms::failed(), batch.failed.encode(env)),
+                    (atoms::processing_time_us(), time.encode(env)),
+                ]
+            });
     }
 
     fn output_failed(&self, reason: &str) {
         let reason = reason.to_owned();
         self.0
+            .events
             .emit(["gpu_processing_output_failed"; 2], move |env| {
                 vec![(atoms::reason(), reason.encode(env))]
             });
+    }
+
+    fn returning(&self) {
+        self.0.taken_over.store(false, Ordering::Release);
     }
 
     fn stopped(&self, reason: StopReason) {
@@ -157,130 +177,12 @@ impl PipelineEvents for ConsumerEvents {
             StopReason::ConsumerClosed => "the consumer is closed",
             StopReason::InternalError => "internal error",
         };
-        self.0.emit(["gpu_processing_stopped"; 2], move |env| {
-            vec![(atoms::reason(), reason.encode(env))]
-        });
+        self.0
+            .events
+            .emit(["gpu_processing_stopped"; 2], move |env| {
+                vec![(atoms::reason(), reason.encode(env))]
+            });
     }
-}
-
-/// Where results go.
-enum Destination {
-    Nowhere,
-    Producer(ResourceArc<ProducerResource>),
-    Topic(String),
-}
-
-/// What `processor_start` was asked for.
-struct Request {
-    pipeline: PipelineConfig,
-    job: Job,
-    destination: Destination,
-    gpu: GpuProcessingConfig,
-}
-
-fn request(config: Term<'_>) -> Result<Request, Failure> {
-    let options = Options::new(config);
-    let mut pipeline = PipelineConfig::default();
-    let number = "a positive number";
-    if let Some(size) = options.get(atoms::batch_size(), "batch_size", number)? {
-        pipeline.batch_size = size;
-    }
-    let timeout = options.get(atoms::batch_timeout_ms(), "batch_timeout_ms", number)?;
-    if let Some(timeout) = timeout {
-        pipeline.batch_timeout = Duration::from_millis(timeout);
-    }
-    let priorities = [
-        (atoms::low(), Priority::Low),
-        (atoms::normal(), Priority::Normal),
-        (atoms::high(), Priority::High),
-        (atoms::critical(), Priority::High),
-    ];
-    let allowed = ":low, :normal, :high or :critical";
-    let priority = options.choice(atoms::priority(), "priority", &priorities, allowed)?;
-    pipeline.priority = priority.unwrap_or_default();
-    let gpu = options
-        .term(atoms::gpu())
-        .map_or_else(|| Ok(GpuProcessingConfig::default()), gpu)?;
-    Ok(Request {
-        pipeline,
-        job: job(&options)?,
-        destination: destination(&options)?,
-        gpu,
-    })
-}
-
-fn job(options: &Options<'_>) -> Result<Job, Failure> {
-    let name: Option<String> = options.get(atoms::processing_type(), "processing_type", "text")?;
-    let name = name.unwrap_or_default();
-    let formats = [(atoms::json(), "json"), (atoms::raw(), "raw")];
-    let format = options.choice(
-        atoms::output_format(),
-        "output_format",
-        &formats,
-        ":json or :raw",
-    )?;
-    let parameters: Option<Binary<'_>> = options.get(atoms::parameters(), "parameters", "a map")?;
-    let parameters = parameters
-        .map(|text| serde_json::from_slice(&text))
-        .transpose()
-        .map_err(|error| Failure::InvalidOption {
-            key: "parameters".to_owned(),
-            value: error.to_string(),
-            allowed: "a map".to_owned(),
-        })?;
-    Job::from_config(&name, &parameters.unwrap_or_default(), format).map_err(|error| match error {
-        JobError::InvalidOption(invalid) => Failure::from(invalid),
-        JobError::NotAvailable {
-            processing_type, ..
-        } => Failure::UnsupportedProcessingType(processing_type),
-    })
-}
-
-fn destination(options: &Options<'_>) -> Result<Destination, Failure> {
-    let Some(output) = options.term(atoms::output()) else {
-        return Ok(Destination::Nowhere);
-    };
-    if output
-        .decode::<Atom>()
-        .is_ok_and(|atom| atom == atoms::none())
-    {
-        return Ok(Destination::Nowhere);
-    }
-    let allowed = ":none or {:forward_to_topic, topic}";
-    let (_, topic) = output
-        .decode::<(Atom, String)>()
-        .ok()
-        .filter(|(tag, _)| *tag == atoms::forward_to_topic())
-        .ok_or_else(|| Failure::invalid("output_strategy", output, allowed))?;
-    let producer = options.get(atoms::output_producer(), "producer_id", "a producer")?;
-    Ok(producer.map_or(Destination::Topic(topic), Destination::Producer))
-}
-
-fn gpu(settings: Term<'_>) -> Result<GpuProcessingConfig, Failure> {
-    let options = Options::new(settings);
-    let default = GpuProcessingConfig::default();
-    let flag = "true or false";
-    let number = "a number";
-    let enabled = options.get(atoms::enabled(), "enabled", flag)?;
-    let ids = options.get(
-        atoms::gpu_device_ids(),
-        "gpu_device_ids",
-        "a list of numbers",
-    )?;
-    let batch_size = options.get(atoms::batch_size(), "batch_size", number)?;
-    let threads = options.get(atoms::processing_threads(), "processing_threads", number)?;
-    let pool = options.get(atoms::memory_pool_size_mb(), "memory_pool_size_mb", number)?;
-    let optimization = options.get(atoms::kernel_optimization(), "kernel_optimization", flag)?;
-    let config = GpuProcessingConfig {
-        enabled: enabled.unwrap_or(default.enabled),
-        gpu_device_ids: ids.unwrap_or(default.gpu_device_ids),
-        batch_size: batch_size.unwrap_or(default.batch_size),
-        processing_threads: threads.unwrap_or(default.processing_threads),
-        memory_pool_size_mb: pool.unwrap_or(default.memory_pool_size_mb),
-        kernel_optimization: optimization.unwrap_or(default.kernel_optimization),
-    };
-    config.validate()?;
-    Ok(config)
 }
 
 /// Takes a consumer over and starts to process what it delivers.
@@ -289,11 +191,11 @@ fn processor_start<'a>(
     env: Env<'a>,
     consumer: ResourceArc<ConsumerResource>,
     client: ResourceArc<ClientResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     config: Term<'a>,
     results_to: LocalPid,
 ) -> Term<'a> {
-    let request = match request(config) {
+    let request = match processing::request(config) {
         Ok(request) => request,
         Err(failure) => return failure.to_term(env),
     };
@@ -321,7 +223,11 @@ async fn start(
             Arc::new(TopicOutput::new(producer.state.producer.clone()))
         }
         Destination::Topic(topic) => {
-            let options = ProducerOptions::default();
+            // The pipeline repeats what fails, so a time limit would only make some results come twice.
+            let options = ProducerOptions {
+                send_timeout: None,
+                ..ProducerOptions::default()
+            };
             let producer = client
                 .client
                 .create_producer(&topic, options, Arc::new(NoEvents))
@@ -335,15 +241,16 @@ async fn start(
         undelivered: AtomicUsize::new(0),
         dropped: AtomicU64::new(0),
     });
-    let pipeline = Pipeline::start(
+    let pipeline = Arc::new(Pipeline::start(
         consumer.state.consumer.clone(),
         request.pipeline,
         Arc::new(request.job),
         processor,
         output,
         results.clone(),
-        Arc::new(ConsumerEvents(consumer.state.events.clone())),
-    );
+        Arc::new(ConsumerEvents(consumer.state.clone())),
+    ));
+    client.add_pipeline(&pipeline);
     let resource = ResourceArc::new(ProcessorResource { pipeline, results });
     if resource.monitor(None, &results_to).is_none() {
         resource.pipeline.stop().await;
@@ -369,7 +276,7 @@ fn processor_delivered(processor: ResourceArc<ProcessorResource>, count: usize) 
 fn processor_stop<'a>(
     env: Env<'a>,
     processor: ResourceArc<ProcessorResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {

@@ -1,16 +1,16 @@
 //! Producers as resources.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pulsar_client::producer::{Admitted, ReceiptRun, Stored, Ticket};
+use pulsar_client::producer::{Admitted, ReceiptRun, Stored};
 use pulsar_client::{MessageId, Producer};
-use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
 
 use crate::client::{instance, ClientResource};
 use crate::error::{client_reason, Failure};
 use crate::events::{map, HandleEvents, Kind};
+use crate::parked::{Parked, Turn};
 use crate::reply::Reply;
 use crate::terms::{message_id, options, outgoing};
 use crate::{atoms, events, runtime};
@@ -41,22 +41,31 @@ impl Drop for ProducerState {
     }
 }
 
-/// Lists that wait for room, by the reference of their call.
-type Waiting = Arc<Mutex<HashMap<Vec<u8>, Ticket>>>;
-
 /// What Elixir holds.
 pub(crate) struct ProducerResource {
     pub(crate) state: Arc<ProducerState>,
-    waiting: Waiting,
+    owner: LocalPid,
+    pub(crate) parked: Mutex<Parked>,
 }
 
 impl Resource for ProducerResource {
     const IMPLEMENTS_DOWN: bool = true;
 
-    /// The owner is gone.
-    fn down<'a>(&'a self, _env: Env<'a>, _pid: LocalPid, _monitor: Monitor) {
-        let state = self.state.clone();
-        runtime::spawn(async move { state.close().await });
+    /// The owner is gone, or a caller that waited for room.
+    fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, monitor: Monitor) {
+        if pid == self.owner {
+            let state = self.state.clone();
+            runtime::spawn(async move { state.close().await });
+        } else if let Some(ticket) = self.parked().remove_caller(monitor) {
+            // Nobody wants the result, and nothing of it was sent.
+            self.state.producer.withdraw(ticket);
+        }
+    }
+}
+
+impl ProducerResource {
+    pub(crate) fn parked(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,7 +74,7 @@ impl Resource for ProducerResource {
 fn producer_open<'a>(
     env: Env<'a>,
     client: ResourceArc<ClientResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     id: String,
     topic: String,
     opts: Term<'a>,
@@ -98,7 +107,8 @@ fn producer_open<'a>(
                 client.add_producer(&state);
                 let resource = ResourceArc::new(ProducerResource {
                     state: state.clone(),
-                    waiting: Waiting::default(),
+                    owner,
+                    parked: Mutex::default(),
                 });
                 if resource.monitor(None, &owner).is_none() {
                     state.close().await;
@@ -119,7 +129,7 @@ fn producer_open<'a>(
 fn producer_send<'a>(
     env: Env<'a>,
     producer: ResourceArc<ProducerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
     entries: Term<'a>,
     block: bool,
 ) -> Term<'a> {
@@ -128,41 +138,31 @@ fn producer_send<'a>(
         Err(failure) => return failure.to_term(env),
     };
     let reply = Reply::new(env, reference);
-    let answer = move |runs: Vec<ReceiptRun>| reply.send(move |env| answer(env, &runs, alone));
-    if !block {
+    if !block || list.messages.is_empty() {
+        let answer = move |runs: Vec<ReceiptRun>| reply.send(move |env| answer(env, &runs, alone));
         let sent = producer.state.producer.send(list, Box::new(answer), None);
-        return admission(env, sent);
+        return match sent {
+            Ok(_) => atoms::ok().encode(env),
+            Err(error) => Failure::Client(error).to_term(env),
+        };
     }
-    let key = reference.to_binary().as_slice().to_vec();
-    let notice = Reply::new(env, reference);
-    let (known, forget) = (producer.waiting.clone(), key.clone());
-    let admitted = move || {
-        known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&forget);
-        notice.send(|env| atoms::admitted().encode(env));
+    let turn = Turn::new(env, producer.clone(), reference);
+    let (ended, admitted) = (turn.clone(), turn.clone());
+    let answer = move |runs: Vec<ReceiptRun>| {
+        ended.end();
+        reply.send(move |env| answer(env, &runs, alone));
     };
-    // Held over the call, so that the notice of admission finds what it removes.
-    let mut waiting = producer
-        .waiting
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let admitted = move || admitted.admit();
     let sent = producer
         .state
         .producer
         .send(list, Box::new(answer), Some(Box::new(admitted)));
-    if let Ok(Admitted::Later(ticket)) = &sent {
-        waiting.insert(key, *ticket);
-    }
-    drop(waiting);
-    admission(env, sent)
-}
-
-fn admission(env: Env<'_>, sent: Result<Admitted, pulsar_client::Error>) -> Term<'_> {
     match sent {
         Ok(Admitted::Now) => atoms::ok().encode(env),
-        Ok(Admitted::Later(_)) => atoms::wait().encode(env),
+        Ok(Admitted::Later(ticket)) => {
+            turn.park(env, ticket);
+            atoms::wait().encode(env)
+        }
         Err(error) => Failure::Client(error).to_term(env),
     }
 }
@@ -234,15 +234,13 @@ fn push_run<'a>(env: Env<'a>, run: &ReceiptRun, ids: &mut Vec<Term<'a>>) {
 fn producer_cancel<'a>(
     env: Env<'a>,
     producer: ResourceArc<ProducerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
-    let key = reference.to_binary().as_slice().to_vec();
-    let ticket = producer
-        .waiting
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&key);
-    let withdrawn = ticket.is_some_and(|ticket| producer.state.producer.withdraw(ticket));
+    let parked = producer.parked().remove(&Parked::key(reference));
+    let withdrawn = parked.is_some_and(|(ticket, caller)| {
+        producer.demonitor(Some(env), &caller);
+        producer.state.producer.withdraw(ticket)
+    });
     if withdrawn {
         atoms::ok().encode(env)
     } else {
@@ -255,7 +253,7 @@ fn producer_cancel<'a>(
 fn producer_flush<'a>(
     env: Env<'a>,
     producer: ResourceArc<ProducerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {
@@ -270,7 +268,7 @@ fn producer_flush<'a>(
 fn producer_close<'a>(
     env: Env<'a>,
     producer: ResourceArc<ProducerResource>,
-    reference: Term<'a>,
+    reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
     runtime::spawn(async move {

@@ -1,9 +1,9 @@
 //! How a message reaches an Erlang process, from whatever thread.
 
 use rustler::env::SavedTerm;
-use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
+use rustler::{Encoder, Env, LocalPid, OwnedEnv, Reference, Term};
 
-use crate::runtime;
+use crate::{atoms, runtime};
 
 /// Sends what `build` makes. Sending from a scheduler thread (a destructor, a monitor's callback) is not
 /// allowed to `OwnedEnv`, so there it moves to the runtime.
@@ -19,18 +19,18 @@ fn send_from(
     pid: LocalPid,
     build: impl for<'a> FnOnce(Env<'a>) -> Term<'a> + Send + 'static,
 ) {
-    if rustler::thread::is_scheduler_thread() {
-        runtime::spawn(async move {
-            // A process that is gone wants no message.
-            let _ = env.send_and_clear(&pid, build);
-        });
-    } else {
+    runtime::off_scheduler(move || {
+        // A process that is gone wants no message.
         let _ = env.send_and_clear(&pid, build);
-    }
+    });
 }
 
 /// An answer that is owed: `{ref, result}` to the process that called.
 pub(crate) struct Reply {
+    owed: Option<Owed>,
+}
+
+struct Owed {
     env: OwnedEnv,
     reference: SavedTerm,
     pid: LocalPid,
@@ -38,26 +38,46 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// To the calling process.
-    pub(crate) fn new(env: Env<'_>, reference: Term<'_>) -> Self {
+    pub(crate) fn new(env: Env<'_>, reference: Reference<'_>) -> Self {
         let owned = OwnedEnv::new();
         let reference = owned.save(reference);
-        Reply {
+        let owed = Owed {
             env: owned,
             reference,
             pid: env.pid(),
-        }
+        };
+        Reply { owed: Some(owed) }
     }
 
     /// Sends `{ref, result}`.
-    pub(crate) fn send(self, result: impl for<'a> FnOnce(Env<'a>) -> Term<'a> + Send + 'static) {
-        let Reply {
+    pub(crate) fn send(
+        mut self,
+        result: impl for<'a> FnOnce(Env<'a>) -> Term<'a> + Send + 'static,
+    ) {
+        self.answer(result);
+    }
+
+    fn answer(&mut self, result: impl for<'a> FnOnce(Env<'a>) -> Term<'a> + Send + 'static) {
+        let Some(Owed {
             env,
             reference,
             pid,
-        } = self;
+        }) = self.owed.take()
+        else {
+            return;
+        };
         send_from(env, pid, move |env| {
             let result = result(env);
             (reference.load(env), result).encode(env)
         });
+    }
+}
+
+impl Drop for Reply {
+    /// A task that panics leaves nobody waiting.
+    fn drop(&mut self) {
+        if std::thread::panicking() && !rustler::thread::is_scheduler_thread() {
+            self.answer(|env| (atoms::error(), atoms::internal_error()).encode(env));
+        }
     }
 }

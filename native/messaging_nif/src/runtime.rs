@@ -24,3 +24,12 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         runtime.spawn(task);
     }
 }
+
+/// Runs what a scheduler thread must not do: there in the background, elsewhere at once.
+pub(crate) fn off_scheduler(work: impl FnOnce() + Send + 'static) {
+    if rustler::thread::is_scheduler_thread() {
+        spawn(async move { work() });
+    } else {
+        work();
+    }
+}

@@ -44,6 +44,9 @@ pub trait PipelineEvents: Send + Sync + 'static {
         let _ = reason;
     }
 
+    /// Nothing is in flight any more: from here on what the consumer's owner acks is its own.
+    fn returning(&self) {}
+
     /// The consumer's deliveries go to its owner again.
     fn stopped(&self, reason: StopReason) {
         let _ = reason;

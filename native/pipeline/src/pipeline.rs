@@ -170,6 +170,7 @@ impl Lease {
                 StopReason::Asked
             }
         };
+        self.events.returning();
         self.inbox.close();
         self.consumer.replace_sink(self.owner.clone());
         self.consumer.redeliver_unacked();

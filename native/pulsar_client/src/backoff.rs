@@ -5,6 +5,10 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+/// A link that lived this long was a success: what ends it starts a new series of attempts. One that dies
+/// sooner continues the old series, or it would be made and lost in a tight loop.
+pub const SETTLED: Duration = Duration::from_secs(5);
+
 /// Exponential backoff with equal jitter: the bound doubles from `initial` to `max`, and each
 /// delay is drawn from its upper half, so that clients cut off together do not come back together.
 #[derive(Clone, Debug)]

@@ -61,6 +61,18 @@ impl ServiceUrl {
     }
 }
 
+impl fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = self.addresses.first().is_some_and(|address| address.tls);
+        f.write_str(if tls { "pulsar+ssl://" } else { "pulsar://" })?;
+        for (index, address) in self.addresses.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "," };
+            write!(f, "{separator}{address}")?;
+        }
+        Ok(())
+    }
+}
+
 fn address(part: &str, tls: bool) -> Option<BrokerAddress> {
     let default_port = if tls { 6651 } else { 6650 };
     let (host, port) = match part.strip_prefix('[') {
@@ -86,10 +98,22 @@ fn address(part: &str, tls: bool) -> Option<BrokerAddress> {
 }
 
 /// How TLS checks the broker's certificate.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TlsConfig {
     /// PEM file of the authorities to trust; without it, the public ones.
     pub ca_file: Option<std::path::PathBuf>,
+    /// Whether the certificate has to name the host that was dialled. Without that, anyone with a
+    /// certificate of a trusted authority passes for the broker.
+    pub hostname_verification: bool,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        TlsConfig {
+            ca_file: None,
+            hostname_verification: true,
+        }
+    }
 }
 
 /// Credentials, shared by all connections of a client.
@@ -188,7 +212,9 @@ mod tests {
             [one("a", 1, false), one("b", 2, false)]
         );
         assert_eq!(parsed("pulsar://[::1]:7"), [one("::1", 7, false)]);
-        assert_eq!(one("::1", 7, false).to_string(), "[::1]:7");
+        for url in ["pulsar://a:1,b:2", "pulsar+ssl://[::1]:7"] {
+            assert_eq!(ServiceUrl::parse(url).unwrap().to_string(), url);
+        }
     }
 
     #[test]

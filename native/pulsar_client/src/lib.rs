@@ -25,6 +25,7 @@ pub mod transport;
 pub mod wire;
 
 mod supervise;
+mod tls;
 
 pub use client::Client;
 pub use config::{ClientConfig, ServiceUrl};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::{sleep, timeout_at, Instant};
+
 use pulsar::message::proto::{
     command_lookup_topic_response, command_partitioned_topic_metadata_response, CommandLookupTopic,
     CommandLookupTopicResponse, CommandPartitionedTopicMetadata,
 };
 
+use crate::backoff::Backoff;
 use crate::config::{BrokerAddress, ServiceUrl};
 use crate::connection::pool::{Destination, Pool};
 use crate::connection::Connection;
@@ -36,6 +39,24 @@ pub async fn partitions(pool: &Pool, topic: &str) -> Result<u32, Error> {
         ));
     }
     Ok(answer.partitions.unwrap_or_default())
+}
+
+/// As [`partitions`], retrying what may pass until `give_up`.
+pub async fn partitions_until(pool: &Pool, topic: &str, give_up: Instant) -> Result<u32, Error> {
+    let (initial, max) = pool.config().reconnect_backoff;
+    let mut backoff = Backoff::new(initial, max);
+    loop {
+        let asked = timeout_at(give_up, partitions(pool, topic)).await;
+        let error = match asked.unwrap_or(Err(Error::Timeout("the partition metadata request"))) {
+            Ok(count) => return Ok(count),
+            Err(error) => error,
+        };
+        let delay = backoff.next_delay();
+        if !error.is_retryable() || Instant::now() + delay >= give_up {
+            return Err(error);
+        }
+        sleep(delay).await;
+    }
 }
 
 /// A connection to the broker that serves the topic.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{BrokerAddress, TlsConfig};
@@ -50,23 +48,7 @@ pub struct Network {
 impl Network {
     /// Reads the trusted authorities once.
     pub fn new(config: &TlsConfig) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        match &config.ca_file {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(path) => {
-                let certificates = CertificateDer::pem_file_iter(path).map_err(io::Error::other)?;
-                for certificate in certificates {
-                    let certificate = certificate.map_err(io::Error::other)?;
-                    roots.add(certificate).map_err(io::Error::other)?;
-                }
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = crate::tls::client_config(config)?;
         Ok(Network {
             tls: TlsConnector::from(Arc::new(config)),
         })

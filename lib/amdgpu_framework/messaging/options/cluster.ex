@@ -142,7 +142,7 @@ defmodule AMDGPUFramework.Messaging.Options.Cluster do
       ca_file: [
         type: {:nullable, :string},
         default: nil,
-        doc: "certificates to trust, as PEM; nil means those of the system"
+        doc: "a PEM file of the authorities to trust; nil means the public ones"
       ],
       hostname_verification: [
         type: :boolean,

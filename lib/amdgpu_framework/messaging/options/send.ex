@@ -5,6 +5,9 @@ defmodule AMDGPUFramework.Messaging.Options.Send do
 
   alias AMDGPUFramework.Messaging.Options
 
+  # A day; the VM's own timers end at 49.
+  @max_timeout 86_400_000
+
   @spec schema() :: Options.schema()
   def schema do
     [
@@ -77,7 +80,7 @@ defmodule AMDGPUFramework.Messaging.Options.Send do
 
   @doc "What `:timeout` can be."
   @spec timeout_allowed() :: String.t()
-  def timeout_allowed, do: "milliseconds, at least 1, or :infinity"
+  def timeout_allowed, do: "milliseconds from 1 to #{@max_timeout}, or :infinity"
 
   @doc false
   def cast_binary(value) when is_binary(value), do: {:ok, value}
@@ -85,7 +88,7 @@ defmodule AMDGPUFramework.Messaging.Options.Send do
 
   @doc false
   def cast_timeout(:infinity), do: {:ok, :infinity}
-  def cast_timeout(ms) when is_integer(ms) and ms > 0, do: {:ok, ms}
+  def cast_timeout(ms) when is_integer(ms) and ms in 1..@max_timeout, do: {:ok, ms}
   def cast_timeout(_timeout), do: :error
 
   defp fast(opts) when is_map(opts), do: opts |> Map.to_list() |> fast(%{})

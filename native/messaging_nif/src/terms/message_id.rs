@@ -55,15 +55,36 @@ pub(crate) fn decode<'a>(term: Term<'a>) -> Result<(MessageId, &'a str), Failure
             topic,
         ))
     };
-    let id = read().ok().filter(|(id, _)| is_plausible(id));
-    id.ok_or_else(|| Failure::invalid("message_id", term, "a %Message{} or %MessageId{}"))
+    let (id, topic) = read().map_err(|_| invalid(term))?;
+    Ok((plausible(id, term)?, topic))
 }
 
-/// Ids are plain data that anyone can make up; these bounds keep one from asking for gigabytes.
+fn invalid(term: Term<'_>) -> Failure {
+    Failure::invalid("message_id", term, "a %Message{} or %MessageId{}")
+}
+
+/// The place in the batch that a `%MessageId{}` names.
+pub(crate) fn batch_index(id: Term<'_>) -> Result<i32, Failure> {
+    let index = id.map_get(atoms::batch_index().to_term(id.get_env()));
+    index
+        .and_then(|index| index.decode())
+        .map_err(|_| invalid(id))
+}
+
+/// The id, unless `term`, where it comes from, cannot be meant.
+pub(crate) fn plausible(id: MessageId, term: Term<'_>) -> Result<MessageId, Failure> {
+    if is_plausible(&id) {
+        Ok(id)
+    } else {
+        Err(invalid(term))
+    }
+}
+
+/// Ids are plain data that anyone can make up; these bounds keep one from asking for gigabytes. A batch's
+/// size may be missing: some clients write ids without it.
 pub(crate) fn is_plausible(id: &MessageId) -> bool {
-    let single = id.batch_size <= 0 && id.batch_index < 0;
-    let batched = (0..id.batch_size).contains(&id.batch_index) && id.batch_size <= MAX_BATCH;
-    single || batched
+    let bounded = id.batch_size <= MAX_BATCH && id.batch_index < MAX_BATCH;
+    bounded && (id.batch_index < 0 || id.batch_size <= 0 || id.batch_index < id.batch_size)
 }
 
 const MAX_BATCH: i32 = 1 << 20;

@@ -17,8 +17,12 @@ pub(crate) struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    pub(crate) fn new(map: Term<'a>) -> Self {
-        Options { map }
+    pub(crate) fn new(map: Term<'a>) -> Result<Self, Failure> {
+        if map.is_map() {
+            Ok(Options { map })
+        } else {
+            Err(Failure::invalid("options", map, "a map"))
+        }
     }
 
     /// The value of a key, unless it is missing or nil.
@@ -83,9 +87,16 @@ impl<'a> Options<'a> {
     }
 }
 
+/// What a producer, a consumer or a message may carry: they are decoded on a scheduler.
+const PROPERTIES: usize = 1000;
+
 /// A map of text to text.
 pub(crate) fn properties(map: Term<'_>) -> Result<Vec<(String, String)>, Failure> {
-    let invalid = || Failure::invalid("properties", map, "a map of text to text");
+    let allowed = "a map of text to text, with at most 1000 entries";
+    let invalid = || Failure::invalid("properties", map, allowed);
+    if map.map_size().map_err(|_| invalid())? > PROPERTIES {
+        return Err(invalid());
+    }
     let pairs = map.decode::<MapIterator<'_>>().map_err(|_| invalid())?;
     let decode = |(key, value): (Term<'_>, Term<'_>)| {
         Some((key.decode::<String>().ok()?, value.decode::<String>().ok()?))
@@ -98,7 +109,7 @@ pub(crate) fn properties(map: Term<'_>) -> Result<Vec<(String, String)>, Failure
 
 /// A client's configuration.
 pub(crate) fn client(map: Term<'_>) -> Result<ClientConfig, Failure> {
-    let options = Options::new(map);
+    let options = Options::new(map)?;
     let url = options.text(atoms::service_url(), "broker_service_url")?;
     let mut config = ClientConfig::new(url.as_deref().unwrap_or("pulsar://localhost:6650"))?;
     let allowed = "{:token, text}";
@@ -121,15 +132,19 @@ pub(crate) fn client(map: Term<'_>) -> Result<ClientConfig, Failure> {
         config.default_namespace.1 = namespace;
     }
     if let Some(tls) = options.term(atoms::tls()) {
-        let ca_file = Options::new(tls).text(atoms::ca_file(), "ca_file")?;
-        config.tls.ca_file = ca_file.map(Into::into);
+        let tls = Options::new(tls)?;
+        config.tls.ca_file = tls.text(atoms::ca_file(), "ca_file")?.map(Into::into);
+        let (key, name) = (atoms::hostname_verification(), "hostname_verification");
+        if let Some(verify) = tls.get(key, name, "true or false")? {
+            config.tls.hostname_verification = verify;
+        }
     }
     Ok(config)
 }
 
 /// A producer's options.
 pub(crate) fn producer(map: Term<'_>) -> Result<ProducerOptions, Failure> {
-    let options = Options::new(map);
+    let options = Options::new(map)?;
     let default = ProducerOptions::default();
     let compressions = [
         (atoms::none(), Compression::None),
@@ -190,7 +205,7 @@ fn routing(options: &Options<'_>) -> Result<Routing, Failure> {
 
 /// A consumer's options.
 pub(crate) fn consumer(map: Term<'_>) -> Result<ConsumerOptions, Failure> {
-    let options = Options::new(map);
+    let options = Options::new(map)?;
     let default = ConsumerOptions::default();
     let types = [
         (atoms::exclusive(), SubscriptionType::Exclusive),

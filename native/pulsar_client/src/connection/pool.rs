@@ -1,9 +1,11 @@
 //! One connection a broker, opened when first needed and again when it died.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 use super::Connection;
 use crate::config::{BrokerAddress, ClientConfig};
@@ -26,6 +28,8 @@ pub struct Pool {
     config: Arc<ClientConfig>,
     transport: Arc<dyn Transport>,
     slots: Mutex<HashMap<Destination, Slot>>,
+    /// Which address of the service URL to try first.
+    first: AtomicUsize,
 }
 
 impl Pool {
@@ -35,6 +39,7 @@ impl Pool {
             config,
             transport,
             slots: Mutex::default(),
+            first: AtomicUsize::new(0),
         }
     }
 
@@ -49,7 +54,14 @@ impl Pool {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(destination.clone()).or_default().clone()
         };
-        let mut slot = slot.lock().await;
+        let late = |_| Error::Connect {
+            address: destination.address.to_string(),
+            reason: "timed out".to_owned(),
+        };
+        // Those who wait fail with the attempt that they wait for, not each after an attempt of its own.
+        let mut slot = timeout(self.config.connection_timeout, slot.lock())
+            .await
+            .map_err(late)?;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
@@ -61,18 +73,30 @@ impl Pool {
         Ok(opened)
     }
 
-    /// A live connection to any address of the service URL, tried in order.
+    /// A live connection to any address of the service URL, tried in order from the last that answered.
     pub async fn service(&self) -> Result<Arc<Connection>, Error> {
+        let addresses = &self.config.service_url.addresses;
+        // An address that never answers must leave time for the others.
+        let patience = self.config.operation_timeout / addresses.len().max(1) as u32;
+        let first = self.first.load(Ordering::Relaxed);
         let mut failure = Error::Closed;
-        for address in &self.config.service_url.addresses {
-            match self
-                .get(&Destination {
-                    address: address.clone(),
-                    proxied: None,
-                })
-                .await
-            {
-                Ok(connection) => return Ok(connection),
+        for offset in 0..addresses.len() {
+            let at = (first + offset) % addresses.len();
+            let address = &addresses[at];
+            let destination = Destination {
+                address: address.clone(),
+                proxied: None,
+            };
+            let late = |_| Error::Connect {
+                address: address.to_string(),
+                reason: "timed out".to_owned(),
+            };
+            let got = timeout(patience, self.get(&destination)).await;
+            match got.map_err(late).and_then(|got| got) {
+                Ok(connection) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 Err(error) => failure = error,
             }
         }

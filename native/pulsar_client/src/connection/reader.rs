@@ -9,7 +9,7 @@ use pulsar::message::proto::{self, BaseCommand};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::routes::Routes;
 use super::{handshake, ConsumerSignal, ProducerSignal};
@@ -52,6 +52,8 @@ impl Reader {
     async fn serve(&mut self) -> String {
         let mut keep_alive =
             tokio::time::interval_at(Instant::now() + self.keep_alive, self.keep_alive);
+        // After the process itself was held up, two ticks at once would prove nothing.
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
         loop {
             if let Err(why) = self.dispatch_buffered() {

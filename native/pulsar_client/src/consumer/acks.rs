@@ -17,8 +17,13 @@ pub(super) struct Acks {
     partial: HashMap<EntryKey, Vec<i64>>,
     cumulative: Option<EntryKey>,
     sent: VecDeque<(u64, Sent)>,
-    /// Entries whose acks had to be sent again after a reconnect: a redelivery of one is stale.
+    /// Entries that the broker will deliver again after the reconnect although they are acked.
     repeated: HashSet<EntryKey>,
+    /// Everything up to here is acked, whatever the broker delivers again.
+    stale_through: Option<EntryKey>,
+    /// Entries un-acked at the reconnect and not delivered again yet: if the owner acks one before that,
+    /// its redelivery is stale.
+    owed: HashSet<EntryKey>,
 }
 
 #[derive(Debug)]
@@ -34,6 +39,9 @@ impl Acks {
             WireAck::Entry(key) => {
                 self.partial.remove(&key);
                 self.entries.push(key);
+                if !self.owed.is_empty() && self.owed.remove(&key) {
+                    self.repeated.insert(key);
+                }
             }
             WireAck::Partial(key, ack_set) => {
                 self.partial.insert(key, ack_set);
@@ -42,6 +50,7 @@ impl Acks {
                 self.entries.retain(|entry| *entry > key);
                 self.partial.retain(|entry, _| *entry > key);
                 self.cumulative = self.cumulative.max(Some(key));
+                self.stale_through = self.stale_through.max(Some(key));
             }
         }
     }
@@ -114,35 +123,41 @@ impl Acks {
         }
     }
 
-    /// The connection was lost: what it did not confirm is to be sent again.
-    pub(super) fn disconnected(&mut self) {
+    /// The connection was lost: what it did not confirm is to be sent again. `unacked` are the entries
+    /// that the owner holds.
+    pub(super) fn disconnected(&mut self, unacked: Vec<EntryKey>) {
         self.repeated.clear();
-        for (_, sent) in std::mem::take(&mut self.sent) {
+        // Newest first: of several partial acks of an entry the latest knows most.
+        for (_, sent) in std::mem::take(&mut self.sent).into_iter().rev() {
             for id in sent.ids {
                 let key = (id.ledger_id, id.entry_id);
                 match sent.kind {
                     AckType::Cumulative => self.cumulative = self.cumulative.max(Some(key)),
                     AckType::Individual if id.ack_set.is_empty() => self.entries.push(key),
-                    // A later ack of the same entry knows more.
                     AckType::Individual => {
                         self.partial.entry(key).or_insert(id.ack_set);
                     }
                 }
             }
         }
-        let Acks {
-            entries,
-            partial,
-            repeated,
-            ..
-        } = self;
-        repeated.extend(entries.iter().copied());
-        partial.retain(|key, _| !repeated.contains(key));
+        let entries = &self.entries;
+        self.repeated.extend(entries.iter().copied());
+        let repeated = &self.repeated;
+        self.partial.retain(|key, _| !repeated.contains(key));
+        self.stale_through = self.cumulative;
+        self.owed = unacked.into_iter().collect();
     }
 
-    /// Whether a delivered entry was acked before the reconnect that brought it back.
+    /// Whether a delivered entry was acked before: its redelivery crossed the ack.
     pub(super) fn is_stale(&self, key: EntryKey) -> bool {
-        self.repeated.contains(&key) || self.cumulative.is_some_and(|cumulative| key <= cumulative)
+        self.repeated.contains(&key) || self.stale_through.is_some_and(|through| key <= through)
+    }
+
+    /// An entry is delivered (again): acks of it that come now are for this delivery.
+    pub(super) fn delivered(&mut self, key: EntryKey) {
+        if !self.owed.is_empty() {
+            self.owed.remove(&key);
+        }
     }
 
     /// Forgets everything: the subscription's cursor was moved.
@@ -186,10 +201,17 @@ mod tests {
         acks.flush(7, Some(&mut request));
         acks.confirmed(1);
         assert!(!acks.is_settled());
-        acks.disconnected();
+        acks.disconnected(vec![(1, 3)]);
         assert!(acks.is_stale((1, 2)) && !acks.is_stale((1, 1)));
+        // Acked by its owner after the reconnect and before the redelivery.
+        assert!(!acks.is_stale((1, 3)));
+        acks.add(WireAck::Entry((1, 3)));
+        assert!(acks.is_stale((1, 3)));
         let again = acks.flush(7, Some(&mut request));
-        assert_eq!(again.iter().map(ids).collect::<Vec<_>>(), [vec![(1, 2)]]);
+        assert_eq!(
+            again.iter().map(ids).collect::<Vec<_>>(),
+            [vec![(1, 2), (1, 3)]]
+        );
     }
 
     #[test]

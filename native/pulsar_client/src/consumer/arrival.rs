@@ -12,7 +12,6 @@ use super::tracker::Released;
 use crate::event::Event;
 use crate::message_id::MessageId;
 use crate::wire::entry::{self, Entry, EntryError};
-use crate::wire::frame;
 
 /// Messages handed over at a time: enough to make one Erlang message worth its cost.
 const DELIVERY: usize = 1000;
@@ -22,7 +21,13 @@ impl Partition {
         // Shares its bytes; read again only where the entry is bad.
         let copy = payload.clone();
         match entry::decode(&self.origin, command, payload) {
-            Ok(entry) => self.on_entry(command, entry),
+            Ok(mut entry) => {
+                if let Some(count) = &mut self.unstored {
+                    *count += 1;
+                    entry.entry_id = *count;
+                }
+                self.on_entry(command, entry);
+            }
             Err(error) => self.on_undecodable(command, &copy, &error),
         }
     }
@@ -30,7 +35,11 @@ impl Partition {
     fn on_entry(&mut self, command: &CommandMessage, mut entry: Entry) {
         self.window.used(entry.permits);
         let key = (entry.ledger_id, entry.entry_id);
-        if self.is_outdated(command) || self.acks.is_stale(key) || self.is_skipped(&mut entry) {
+        if self.is_outdated(command) || self.acks.is_stale(key) {
+            return;
+        }
+        self.skip_sought(&mut entry);
+        if entry.messages.is_empty() {
             return;
         }
         let size = entry.batch_size.max(1) as usize;
@@ -47,6 +56,7 @@ impl Partition {
         }
         // The whole buffer is charged even if only one of its messages is left: it pins all of it.
         let bytes = entry.buffer.len();
+        self.acks.delivered(key);
         let released = self.tracker.deliver(key, &mut arrived, bytes);
         self.released(released);
         entry
@@ -69,20 +79,21 @@ impl Partition {
         }
     }
 
-    fn is_skipped(&mut self, entry: &mut Entry) -> bool {
-        let Some(skip) = self.skip else { return false };
+    /// Acknowledges what lies at or before the position of a seek: else it would come again with every
+    /// reconnect, and hold the subscription back for ever.
+    fn skip_sought(&mut self, entry: &mut Entry) {
+        let Some(skip) = self.skip else { return };
         if skip.is_behind(entry) {
             self.skip = None;
-            return false;
+            return;
         }
-        skip.trim(entry);
-        entry.messages.is_empty()
+        let passed = skip.trim(entry);
+        self.ack(passed);
     }
 
     fn on_undecodable(&mut self, command: &CommandMessage, payload: &Bytes, error: &EntryError) {
-        let count = frame::decode_payload(payload.clone())
-            .map_or(1, |(metadata, _)| metadata.num_messages_in_batch().max(1));
-        self.window.used(count as usize);
+        let permits = entry::permits_of_undecodable(command, payload.clone());
+        self.window.used(permits);
         if self.is_outdated(command) {
             return;
         }
@@ -111,7 +122,7 @@ impl Partition {
 
     /// Delivers what may be delivered now.
     pub(super) fn deliver_queued(&mut self) {
-        while !self.ended && !self.queue.is_empty() && !self.shared.is_paused() {
+        while !self.shared.is_abandoned() && !self.queue.is_empty() && !self.shared.is_paused() {
             let batch = match self.shared.options.flow {
                 Flow::Ack => self.take_batch(),
                 Flow::Manual => self.take_requested(),
@@ -125,7 +136,7 @@ impl Partition {
                 .queued
                 .fetch_sub(count as u64, Ordering::Relaxed);
             if !self.shared.sink().deliver(batch) {
-                self.ended = true;
+                self.shared.abandoned.send_replace(true);
             }
         }
     }

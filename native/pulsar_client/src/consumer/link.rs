@@ -97,6 +97,10 @@ async fn establish(request: Request) -> Result<Established, Error> {
     let consumer_id = request.consumer_id;
     let (sender, signals) = mpsc::channel(options.receiver_queue_size + SIGNAL_SLACK);
     connection.add_consumer(consumer_id, sender)?;
+    let undo = Undo {
+        connection: Some(&connection),
+        consumer_id,
+    };
     let key_shared = options.subscription_type == SubscriptionType::KeyShared;
     let pairs = options.properties.iter().cloned();
     let subscribed = connection
@@ -120,15 +124,32 @@ async fn establish(request: Request) -> Result<Established, Error> {
             })
         })
         .await;
-    match subscribed {
-        Ok(_) => Ok(Established {
-            connection,
-            signals,
-        }),
-        Err(error) => {
-            connection.remove_consumer(consumer_id);
-            close(&connection, consumer_id);
-            Err(error)
+    subscribed?;
+    undo.disarm();
+    Ok(Established {
+        connection,
+        signals,
+    })
+}
+
+/// Takes back a subscription that failed, or whose answer nobody waits for any more: the broker may have
+/// made it, and would keep it for as long as the connection lives.
+struct Undo<'a> {
+    connection: Option<&'a Connection>,
+    consumer_id: u64,
+}
+
+impl Undo<'_> {
+    fn disarm(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection {
+            connection.remove_consumer(self.consumer_id);
+            close(connection, self.consumer_id);
         }
     }
 }

@@ -18,14 +18,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{timeout_at, Instant};
 
 pub use options::{ConsumerOptions, Flow, InitialPosition, SubscriptionType};
 pub use position::SeekTarget;
 pub use sink::MessageSink;
-pub use tracker::{AckRange, EntryKey};
+pub use tracker::{AckRange, EntryKey, UNKNOWN_SIZE};
 
 use partition::{Command, Partition};
+use position::Move;
 
 use crate::client::Ids;
 use crate::connection::pool::Pool;
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     counters: Counters,
     connected: AtomicUsize,
     tasks: AtomicUsize,
+    /// Whether the sink takes no more: every partition then ends.
+    abandoned: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -68,6 +72,10 @@ struct Counters {
 impl Shared {
     fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        *self.abandoned.borrow()
     }
 
     fn sink(&self) -> Arc<dyn MessageSink> {
@@ -190,7 +198,8 @@ impl Consumer {
                 allowed,
             });
         }
-        let origins = origins(&context.pool, &topics).await?;
+        let give_up = Instant::now() + context.pool.config().operation_timeout;
+        let origins = origins(&context.pool, &topics, give_up).await?;
         let shared = Arc::new(Shared {
             pool: context.pool,
             ids: context.ids,
@@ -203,6 +212,7 @@ impl Consumer {
             counters: Counters::default(),
             connected: AtomicUsize::new(0),
             tasks: AtomicUsize::new(origins.len()),
+            abandoned: watch::Sender::new(false),
         });
         let topics: Vec<Arc<str>> = origins.iter().map(|origin| origin.topic.clone()).collect();
         let share = origins.len();
@@ -211,7 +221,7 @@ impl Consumer {
         for origin in origins {
             let (sender, commands) = mpsc::unbounded_channel();
             let (ready, is_ready) = oneshot::channel();
-            let task = Partition::new(shared.clone(), origin, share, commands, ready);
+            let task = Partition::new(shared.clone(), origin, share, commands, (ready, give_up));
             supervise::spawn("consumer", shared.events.clone(), task.run());
             partitions.push(sender);
             readiness.push(is_ready);
@@ -225,7 +235,9 @@ impl Consumer {
         });
         let consumer = Consumer { handle };
         for ready in readiness {
-            ready.await.unwrap_or(Err(Error::Closed))?;
+            let ready = timeout_at(give_up, ready).await;
+            let late = |_| Error::Timeout("the subscription");
+            ready.map_err(late)?.unwrap_or(Err(Error::Closed))?;
         }
         Ok(consumer)
     }
@@ -321,10 +333,12 @@ impl Consumer {
     /// Moves the subscription's cursor; by message id on the topic of that id alone.
     pub async fn seek(&self, target: SeekTarget, topic: Option<usize>) -> Result<(), Error> {
         let answers = match topic {
-            None => self.handle.ask(|done| Command::Seek(target.clone(), done)),
+            None => self
+                .handle
+                .ask(|done| Command::Move(Move::Seek(target.clone(), done))),
             Some(topic) => {
                 let (done, answer) = oneshot::channel();
-                self.tell(topic, Command::Seek(target, done))?;
+                self.tell(topic, Command::Move(Move::Seek(target, done)))?;
                 vec![answer]
             }
         };
@@ -333,7 +347,10 @@ impl Consumer {
 
     /// Removes the subscription from the broker and closes.
     pub async fn unsubscribe(&self) -> Result<(), Error> {
-        all(self.handle.ask(Command::Unsubscribe)).await
+        all(self
+            .handle
+            .ask(|done| Command::Move(Move::Unsubscribe(done))))
+        .await
     }
 
     /// Flushes acks and closes.
@@ -384,12 +401,16 @@ async fn all(answers: Vec<oneshot::Receiver<Result<(), Error>>>) -> Result<(), E
 }
 
 /// Every topic's partitions, or the topic itself where it has none.
-async fn origins(pool: &Pool, topics: &[TopicName]) -> Result<Vec<Origin>, Error> {
+async fn origins(
+    pool: &Pool,
+    topics: &[TopicName],
+    give_up: Instant,
+) -> Result<Vec<Origin>, Error> {
     let mut origins = Vec::new();
     for topic in topics {
         let count = match topic.partition_index() {
             Some(_) => 0,
-            None => lookup::partitions(pool, topic.as_str()).await?,
+            None => lookup::partitions_until(pool, topic.as_str(), give_up).await?,
         };
         if count == 0 {
             let partition = topic.partition_index().map_or(-1, |index| index as i32);
@@ -411,9 +432,14 @@ async fn origins(pool: &Pool, topics: &[TopicName]) -> Result<Vec<Origin>, Error
 /// The range that a message id names.
 pub fn ack_range(id: &MessageId) -> AckRange {
     let at = id.batch_index.max(0) as u32;
+    let unknown = id.batch_index >= 0 && id.batch_size <= 0;
     AckRange {
         key: (id.ledger_id, id.entry_id),
-        batch_size: id.batch_size.max(0) as u32,
+        batch_size: if unknown {
+            UNKNOWN_SIZE
+        } else {
+            id.batch_size.max(0) as u32
+        },
         first: at,
         last: at,
     }

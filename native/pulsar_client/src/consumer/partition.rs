@@ -16,11 +16,11 @@ use super::acks::Acks;
 use super::link::{Established, Link, LinkEvent, Request};
 use super::nacks::Nacks;
 use super::options::Flow;
-use super::position::SkipThrough;
+use super::position::{Move, SkipThrough};
 use super::tracker::{AckRange, Released, Tracker};
 use super::window::Window;
-use super::{SeekTarget, Shared};
-use crate::backoff::Backoff;
+use super::Shared;
+use crate::backoff::{Backoff, SETTLED};
 use crate::connection::ConsumerSignal;
 use crate::error::Error;
 use crate::event::Event;
@@ -46,10 +46,8 @@ pub(super) enum Command {
     RedeliverAll,
     /// Credits, pause or sink changed: look at the queue again.
     Wake,
-    /// Move the subscription's cursor.
-    Seek(SeekTarget, oneshot::Sender<Result<(), Error>>),
-    /// Remove the subscription and end.
-    Unsubscribe(oneshot::Sender<Result<(), Error>>),
+    /// Move the subscription's cursor, or remove the subscription.
+    Move(Move),
     /// Flush acks and end.
     Close(oneshot::Sender<()>),
 }
@@ -70,6 +68,7 @@ pub(super) struct Partition {
     attended: bool,
     pub(super) link: Link,
     backoff: Backoff,
+    up_since: Instant,
     /// Waits for the first success or failure.
     ready: Option<(oneshot::Sender<Result<(), Error>>, Instant)>,
     pub(super) tracker: Tracker,
@@ -80,7 +79,12 @@ pub(super) struct Partition {
     /// Arrived and not delivered: the consumer is paused, or the owner has requested no more.
     pub(super) queue: VecDeque<Queued>,
     pub(super) epoch: u64,
+    /// Entries counted here, on a topic whose entries the broker does not store: it gives all of them the
+    /// same id, and neither takes them back nor acks for them.
+    pub(super) unstored: Option<u64>,
     pub(super) skip: Option<SkipThrough>,
+    /// Seeks and unsubscriptions that wait for a connection, each until its time is up.
+    pub(super) moves: VecDeque<(Move, Instant)>,
     stall: Option<Instant>,
     stall_told: bool,
     pub(super) closing: Option<(oneshot::Sender<()>, Instant)>,
@@ -93,17 +97,17 @@ impl Partition {
         origin: Origin,
         share: usize,
         commands: mpsc::UnboundedReceiver<Command>,
-        ready: oneshot::Sender<Result<(), Error>>,
+        (ready, give_up): (oneshot::Sender<Result<(), Error>>, Instant),
     ) -> Self {
         let config = shared.pool.config();
         let options = &shared.options;
         let (initial, max) = config.reconnect_backoff;
-        let give_up = Instant::now() + config.operation_timeout;
         let window = Window::new(
             (options.receiver_queue_size / share).max(1),
             (options.max_bytes / share).max(1),
             DEFAULT_MAX_MESSAGE_SIZE,
         );
+        let unstored = origin.topic.starts_with("non-persistent:");
         let mut partition = Partition {
             origin,
             consumer_id: shared.ids.next(),
@@ -111,6 +115,7 @@ impl Partition {
             attended: true,
             link: Link::Connecting(Box::pin(std::future::pending())),
             backoff: Backoff::new(initial, max),
+            up_since: Instant::now(),
             ready: Some((ready, give_up)),
             tracker: Tracker::default(),
             window,
@@ -119,7 +124,9 @@ impl Partition {
             nacks: Nacks::new(options.nack_delay, options.receiver_queue_size),
             queue: VecDeque::new(),
             epoch: 0,
+            unstored: unstored.then_some(0),
             skip: None,
+            moves: VecDeque::new(),
             stall: None,
             stall_told: false,
             closing: None,
@@ -133,7 +140,8 @@ impl Partition {
     pub(super) async fn run(mut self) {
         let mut inbox = Vec::with_capacity(SIGNALS);
         let mut commands = Vec::with_capacity(SIGNALS);
-        while !self.ended {
+        let mut abandoned = self.shared.abandoned.subscribe();
+        while !self.ended && !self.shared.is_abandoned() {
             let timer = self.timer();
             tokio::select! {
                 biased;
@@ -141,13 +149,15 @@ impl Partition {
                     self.attended = received > 0;
                 }
                 event = self.link.next(&mut inbox, SIGNALS) => self.on_link(event),
+                _ = abandoned.changed() => {}
                 () = sleep_until(timer) => {}
             }
             for command in commands.drain(..) {
-                self.on_command(command).await;
+                self.on_command(command);
             }
             self.on_signals(&mut inbox);
             self.deliver_queued();
+            self.make_moves().await;
             self.on_time();
             self.grant();
             if self.closing.is_some() {
@@ -178,7 +188,7 @@ impl Partition {
     }
 
     fn on_established(&mut self, established: Established) {
-        self.backoff.reset();
+        self.up_since = Instant::now();
         let Established {
             connection,
             signals,
@@ -189,24 +199,24 @@ impl Partition {
         };
         self.shared.connected.fetch_add(1, Ordering::Relaxed);
         self.window.reset_outstanding();
+        // The broker brings back all that is un-acked by itself: ask for nothing twice.
+        self.nacks.clear();
         self.flush_acks();
         match self.ready.take() {
             Some((ready, _)) => drop(ready.send(Ok(()))),
-            None => {
+            None if self.closing.is_none() => {
                 self.shared.events.emit(Event::Reconnected {
                     topic: self.origin.topic.clone(),
                 });
             }
+            None => {}
         }
     }
 
     fn on_connect_failed(&mut self, error: Error) {
-        let creating = self
-            .ready
-            .as_ref()
-            .map(|(_, give_up)| Instant::now() >= *give_up);
-        let hopeless = match creating {
-            Some(late) => late || !error.is_retryable(),
+        let delay = self.backoff.next_delay();
+        let hopeless = match &self.ready {
+            Some((_, give_up)) => !error.is_retryable() || Instant::now() + delay >= *give_up,
             None => false,
         };
         if hopeless {
@@ -215,13 +225,16 @@ impl Partition {
             }
             self.ended = true;
         } else {
-            self.link = Link::connect(self.request(), self.backoff.next_delay());
+            self.reconnect(delay);
         }
     }
 
     pub(super) fn lost(&mut self, reason: String) {
         self.shared.connected.fetch_sub(1, Ordering::Relaxed);
-        self.acks.disconnected();
+        if self.up_since.elapsed() >= SETTLED {
+            self.backoff.reset();
+        }
+        self.acks.disconnected(self.tracker.unacked_entries());
         // The broker sends again what is queued here: deliver it once.
         self.forget_deliveries();
         if self.closing.is_none() {
@@ -230,10 +243,17 @@ impl Partition {
                 .events
                 .emit(Event::Disconnected { topic, reason });
         }
-        self.link = Link::connect(self.request(), self.backoff.next_delay());
+        let delay = self.backoff.next_delay();
+        self.reconnect(delay);
     }
 
-    async fn on_command(&mut self, command: Command) {
+    /// Under a new number, so that nothing meant for the old consumer reaches the new one.
+    fn reconnect(&mut self, delay: Duration) {
+        self.consumer_id = self.shared.ids.next();
+        self.link = Link::connect(self.request(), delay);
+    }
+
+    fn on_command(&mut self, command: Command) {
         match command {
             Command::Ack(ranges) => ranges.into_iter().for_each(|range| self.ack(range)),
             Command::Cumulative(range) => {
@@ -241,6 +261,10 @@ impl Partition {
                 self.released(released);
                 acks.into_iter().for_each(|ack| self.acks.add(ack));
                 self.acks_added();
+            }
+            // What is not stored cannot come again.
+            Command::Nack(ranges) if self.unstored.is_some() => {
+                ranges.into_iter().for_each(|range| self.ack(range));
             }
             Command::Nack(ranges) => {
                 for range in ranges {
@@ -257,14 +281,9 @@ impl Partition {
                 self.redeliver(keys);
             }
             Command::Wake => {}
-            Command::Seek(target, done) => {
-                let result = self.seek(target).await;
-                let _ = done.send(result);
-            }
-            Command::Unsubscribe(done) => {
-                let result = self.unsubscribe().await;
-                self.ended = result.is_ok();
-                let _ = done.send(result);
+            Command::Move(what) => {
+                let give_up = Instant::now() + self.shared.pool.config().operation_timeout;
+                self.moves.push_back((what, give_up));
             }
             Command::Close(done) => {
                 let give_up = Instant::now() + self.shared.pool.config().operation_timeout;
@@ -283,7 +302,9 @@ impl Partition {
     }
 
     fn acks_added(&mut self) {
-        if self.acks.is_full() {
+        if self.unstored.is_some() {
+            self.acks.clear();
+        } else if self.acks.is_full() {
             self.flush_acks();
         } else if self.acks_due.is_none() && !self.acks.is_flushed() {
             self.acks_due = Some(Instant::now() + self.shared.options.ack_group_time);
@@ -336,6 +357,14 @@ impl Partition {
                 ConsumerSignal::Active(_) => {}
             }
         }
+        if self.window.is_overrun() {
+            self.window.reset_outstanding();
+            if let Some(connection) = self.link.connection() {
+                let reason = "the broker sent more than it was asked for";
+                connection.close(reason);
+                self.lost(reason.to_owned());
+            }
+        }
     }
 
     /// Whether a delivery belongs to an epoch before the last rewind.
@@ -368,7 +397,8 @@ impl Partition {
 
     fn timer(&self) -> Option<Instant> {
         let closing = self.closing.as_ref().map(|(_, give_up)| *give_up);
-        [self.acks_due, self.nacks.due(), self.stall, closing]
+        let moving = self.moves.front().map(|(_, give_up)| *give_up);
+        [self.acks_due, self.nacks.due(), self.stall, closing, moving]
             .into_iter()
             .flatten()
             .min()

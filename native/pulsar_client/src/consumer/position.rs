@@ -4,10 +4,12 @@ use pulsar::message::proto::{
     CommandCloseConsumer, CommandRedeliverUnacknowledgedMessages, CommandSeek, CommandUnsubscribe,
     MessageIdData,
 };
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::partition::Partition;
-use super::tracker::EntryKey;
+use super::tracker::{AckRange, EntryKey};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::message_id::MessageId;
 use crate::wire::command;
@@ -24,6 +26,21 @@ pub enum SeekTarget {
     Timestamp(u64),
     /// Behind this message: it is not delivered again.
     After(MessageId),
+}
+
+/// A change of the subscription itself, and who waits for it.
+pub(super) enum Move {
+    /// Move the cursor.
+    Seek(SeekTarget, oneshot::Sender<Result<(), Error>>),
+    /// Remove the subscription and end.
+    Unsubscribe(oneshot::Sender<Result<(), Error>>),
+}
+
+impl Move {
+    fn answer(self, result: Result<(), Error>) {
+        let (Move::Seek(_, done) | Move::Unsubscribe(done)) = self;
+        let _ = done.send(result);
+    }
 }
 
 /// A seek to a message starts again with its whole entry: what lies at or before it is not delivered.
@@ -46,12 +63,25 @@ impl SkipThrough {
         (entry.ledger_id, entry.entry_id) > self.key
     }
 
-    /// Removes the messages at or before the position.
-    pub(super) fn trim(&self, entry: &mut Entry) {
-        let before = (entry.ledger_id, entry.entry_id) < self.key || self.batch_index < 0;
+    /// Removes the messages at or before the position, and says which these are.
+    pub(super) fn trim(&self, entry: &mut Entry) -> AckRange {
+        let key = (entry.ledger_id, entry.entry_id);
+        let batch_size = entry.batch_size.max(0) as u32;
+        let before = key < self.key || self.batch_index < 0;
+        let last = if before {
+            batch_size.saturating_sub(1)
+        } else {
+            self.batch_index as u32
+        };
         entry
             .messages
             .retain(|message| !before && message.batch_index > self.batch_index);
+        AckRange {
+            key,
+            batch_size,
+            first: 0,
+            last,
+        }
     }
 }
 
@@ -60,6 +90,10 @@ impl Partition {
     pub(super) fn redeliver(&mut self, keys: Vec<EntryKey>) {
         // First the acks, so that the broker does not bring back what is done.
         self.flush_acks();
+        let Some(connection) = self.link.connection().cloned() else {
+            // The next subscription brings back all that is un-acked by itself.
+            return;
+        };
         let singly = self.shared.options.subscription_type.redelivers_singly();
         if !singly {
             self.epoch += 1;
@@ -68,9 +102,6 @@ impl Partition {
             self.released(released);
             self.nacks.clear();
         }
-        let Some(connection) = self.link.connection() else {
-            return;
-        };
         let id = |(ledger_id, entry_id)| MessageIdData {
             ledger_id,
             entry_id,
@@ -97,11 +128,35 @@ impl Partition {
         }
     }
 
-    pub(super) async fn seek(&mut self, target: SeekTarget) -> Result<(), Error> {
-        let Some(connection) = self.link.connection().cloned() else {
-            return Err(Error::Disconnected("seek needs a connection".to_owned()));
-        };
-        let id = match &target {
+    /// Makes the moves that wait, as far as there is a connection for them.
+    pub(super) async fn make_moves(&mut self) {
+        while let Some((what, give_up)) = self.moves.pop_front() {
+            if Instant::now() >= give_up {
+                what.answer(Err(Error::Timeout("a change of the subscription")));
+                continue;
+            }
+            let Some(connection) = self.link.connection().cloned() else {
+                return self.moves.push_front((what, give_up));
+            };
+            let made = match &what {
+                Move::Seek(target, _) => self.seek(&connection, target).await,
+                Move::Unsubscribe(_) => self.unsubscribe(&connection).await,
+            };
+            match made {
+                // Lost on the way: once more on the next connection.
+                Err(Error::Disconnected(_)) => {
+                    return self.moves.push_front((what, give_up));
+                }
+                made => {
+                    self.ended |= made.is_ok() && matches!(what, Move::Unsubscribe(_));
+                    what.answer(made);
+                }
+            }
+        }
+    }
+
+    async fn seek(&mut self, connection: &Connection, target: &SeekTarget) -> Result<(), Error> {
+        let id = match target {
             SeekTarget::Earliest => Some(MessageId::earliest()),
             SeekTarget::Latest => Some(MessageId::latest()),
             SeekTarget::After(id) => Some(id.clone()),
@@ -112,7 +167,7 @@ impl Partition {
             entry_id: id.entry_id,
             ..Default::default()
         });
-        let time = match &target {
+        let time = match target {
             SeekTarget::Timestamp(time) => Some(*time),
             _ => None,
         };
@@ -132,23 +187,18 @@ impl Partition {
         self.released(released);
         self.acks.clear();
         self.nacks.clear();
-        self.skip = match &target {
+        self.skip = match target {
             SeekTarget::After(id) => Some(SkipThrough::after(id)),
             _ => None,
         };
         // Deliveries from before the seek may still be under way on this link: begin a new one.
         connection.remove_consumer(consumer_id);
-        super::link::close(&connection, consumer_id);
+        super::link::close(connection, consumer_id);
         self.lost("the subscription was moved".to_owned());
         Ok(())
     }
 
-    pub(super) async fn unsubscribe(&mut self) -> Result<(), Error> {
-        let Some(connection) = self.link.connection().cloned() else {
-            return Err(Error::Disconnected(
-                "unsubscribe needs a connection".to_owned(),
-            ));
-        };
+    async fn unsubscribe(&mut self, connection: &Connection) -> Result<(), Error> {
         let consumer_id = self.consumer_id;
         let unsubscribe = |request_id| {
             command::unsubscribe(CommandUnsubscribe {

@@ -15,13 +15,16 @@ pub type EntryKey = (u64, u64);
 pub struct AckRange {
     /// Ledger and entry.
     pub key: EntryKey,
-    /// Messages in the batch; 0 outside of one.
+    /// Messages in the batch; 0 outside of one, [`UNKNOWN_SIZE`] where the id does not tell.
     pub batch_size: u32,
     /// First message; 0 outside of a batch.
     pub first: u32,
     /// Last message, inclusive.
     pub last: u32,
 }
+
+/// The size of a batch that an id does not tell: some clients write ids without it.
+pub const UNKNOWN_SIZE: u32 = u32::MAX;
 
 /// What to tell the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +136,10 @@ impl Tracker {
             }
             let partial = || WireAck::Partial(key, tracked.unacked.to_ack_set());
             return (released, changed.then(partial));
+        }
+        if batch_size == UNKNOWN_SIZE {
+            // Without the size there is no way to spare the siblings.
+            return (Released::default(), None);
         }
         if batch_size <= 1 {
             return (Released::default(), Some(WireAck::Entry(key)));

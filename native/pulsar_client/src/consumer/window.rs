@@ -15,9 +15,15 @@ pub(super) struct Window {
     held_bytes: i64,
     /// Permits that the broker has and has not used; below zero when a batch overran them.
     outstanding: i64,
+    /// Entries in a row that came although the broker had no permits.
+    unasked: usize,
     estimate: i64,
     sampled: bool,
 }
+
+/// A broker reads entries ahead, by default a hundred, and sends them all even where the first uses up the
+/// permits. One that sends so many more does not count.
+const MAX_UNASKED: usize = 1000;
 
 impl Window {
     /// A window; until the first message arrives each is taken to be as large as the broker allows.
@@ -28,13 +34,17 @@ impl Window {
             held_messages: 0,
             held_bytes: 0,
             outstanding: 0,
+            unasked: 0,
             estimate: max_message_size.max(1) as i64,
             sampled: false,
         }
     }
 
-    /// The broker used permits, whatever became of the messages.
+    /// The broker used permits for an entry, whatever became of its messages.
     pub(super) fn used(&mut self, permits: usize) {
+        if self.outstanding <= 0 {
+            self.unasked += 1;
+        }
         self.outstanding -= permits as i64;
     }
 
@@ -62,6 +72,12 @@ impl Window {
     /// The connection is new: the broker has no permits of ours.
     pub(super) fn reset_outstanding(&mut self) {
         self.outstanding = 0;
+        self.unasked = 0;
+    }
+
+    /// Whether the broker sends without being asked.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.unasked > MAX_UNASKED
     }
 
     /// How many permits to give the broker now. Gives only when that at least doubles what the broker
@@ -79,6 +95,7 @@ impl Window {
         }
         let permits = u32::try_from(free).unwrap_or(u32::MAX);
         self.outstanding += i64::from(permits);
+        self.unasked = 0;
         Some(permits)
     }
 

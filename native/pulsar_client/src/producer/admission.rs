@@ -138,6 +138,20 @@ impl Admission {
             .collect()
     }
 
+    /// The last ticket given: every list that waits now has this one or an earlier one.
+    pub(crate) fn last_ticket(&self) -> Ticket {
+        self.state().next_ticket
+    }
+
+    /// Whether a list with this ticket or an earlier one still waits.
+    pub(crate) fn waits(&self, until: Ticket) -> bool {
+        let state = self.state();
+        state
+            .waiting
+            .front()
+            .is_some_and(|next| next.ticket <= until)
+    }
+
     /// Pending messages and bytes.
     pub(crate) fn pending(&self) -> (usize, usize) {
         let state = self.state();

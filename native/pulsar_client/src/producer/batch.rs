@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message as _;
 use pulsar::message::proto::{CommandSend, KeyValue, MessageMetadata};
 use tokio::time::Instant;
 
@@ -12,6 +13,12 @@ use crate::error::Error;
 use crate::wire::compression::Compression;
 use crate::wire::frame::{self, Outbound};
 use crate::wire::single_metadata::{self, SingleMetadataFields};
+
+/// What the broker's frames may hold beside its largest message: `Commands.MESSAGE_SIZE_FRAME_PADDING`.
+const FRAME_PADDING: usize = 10 * 1024;
+
+/// More than a SEND command takes.
+const COMMAND_SIZE: usize = 128;
 
 /// Neighbouring messages of a list that are neighbours in a batch too.
 #[derive(Debug)]
@@ -181,8 +188,10 @@ impl Batch {
             Ok(payload) => payload,
             Err(error) => return Err((fate, error)),
         };
-        if payload.len() > sender.max_message_size {
-            let (size, limit) = (payload.len(), sender.max_message_size);
+        // The broker measures the payload, and closes the connection on a frame with too much beside it.
+        let beside = (metadata.encoded_len() + COMMAND_SIZE).saturating_sub(FRAME_PADDING);
+        if payload.len() + beside > sender.max_message_size {
+            let (size, limit) = (payload.len() + beside, sender.max_message_size);
             return Err((fate, Error::MessageTooLarge { size, limit }));
         }
         let send = CommandSend {

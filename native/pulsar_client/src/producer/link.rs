@@ -61,6 +61,28 @@ impl Link {
         }))
     }
 
+    /// Leaves a broker that is still there, and connects again after a delay. Frames in flight keep their
+    /// producer's number, so it must be free before it is used again: what still comes for the old
+    /// producer would pass for the new one's.
+    pub(super) fn leave(left: Arc<Connection>, request: Request, delay: Duration) -> Self {
+        Link::Connecting(Box::pin(async move {
+            let producer_id = request.producer_id;
+            left.remove_producer(producer_id);
+            let closed = left.request("the closing of a producer", |request_id| {
+                command::close_producer(CommandCloseProducer {
+                    producer_id,
+                    request_id,
+                })
+            });
+            if let Err(Error::Timeout(what)) = closed.await {
+                left.close(what);
+            }
+            drop(left);
+            tokio::time::sleep(delay).await;
+            establish(request).await
+        }))
+    }
+
     /// The next thing that happens. Safe to cancel.
     pub(super) async fn next(&mut self) -> LinkEvent {
         match self {
@@ -90,6 +112,10 @@ async fn establish(request: Request) -> Result<Established, Error> {
     let (sender, signals) = mpsc::unbounded_channel();
     let producer_id = request.producer_id;
     connection.add_producer(producer_id, sender)?;
+    let undo = Undo {
+        connection: Some(&connection),
+        producer_id,
+    };
     let answer = connection
         .request("the creation of a producer", |request_id| {
             command::producer(CommandProducer {
@@ -108,20 +134,34 @@ async fn establish(request: Request) -> Result<Established, Error> {
             })
         })
         .await;
-    let success = answer.and_then(|answer| {
-        let missing = || Error::Protocol("no PRODUCER_SUCCESS in the answer".to_owned());
-        answer.producer_success.ok_or_else(missing)
-    });
-    match success {
-        Ok(success) => Ok(Established {
-            connection,
-            signals,
-            success,
-        }),
-        Err(error) => {
-            connection.remove_producer(producer_id);
-            close(&connection, producer_id);
-            Err(error)
+    let missing = || Error::Protocol("no PRODUCER_SUCCESS in the answer".to_owned());
+    let success = answer?.producer_success.ok_or_else(missing)?;
+    undo.disarm();
+    Ok(Established {
+        connection,
+        signals,
+        success,
+    })
+}
+
+/// Takes back a creation that failed, or whose answer nobody waits for any more: the broker may have
+/// made the producer, and would keep it for as long as the connection lives.
+struct Undo<'a> {
+    connection: Option<&'a Connection>,
+    producer_id: u64,
+}
+
+impl Undo<'_> {
+    fn disarm(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection {
+            connection.remove_producer(self.producer_id);
+            close(connection, self.producer_id);
         }
     }
 }

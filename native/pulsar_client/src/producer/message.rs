@@ -44,6 +44,22 @@ pub struct MessageOptions {
     pub sequence_id: Option<u64>,
 }
 
+/// Room for the sizes, numbers and flags in front of a message in its batch.
+const MESSAGE_OVERHEAD: usize = 64;
+
+/// Room for the sizes and field numbers of one property.
+const PROPERTY_OVERHEAD: usize = 20;
+
+impl MessageOptions {
+    fn size(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, |key| key.text.len());
+        let ordering_key = self.ordering_key.as_ref().map_or(0, Vec::len);
+        let property =
+            |(key, value): &(String, String)| key.len() + value.len() + PROPERTY_OVERHEAD;
+        key + ordering_key + self.properties.iter().map(property).sum::<usize>()
+    }
+}
+
 /// One message of a [`MessageList`].
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -56,6 +72,12 @@ pub struct Outgoing {
 impl Outgoing {
     pub(crate) fn size(&self) -> usize {
         self.payload.as_ref().map_or(0, Range::len)
+    }
+
+    /// About what the message takes in a batch: never less.
+    pub(crate) fn batched_size(&self) -> usize {
+        let options = self.options.as_ref().map_or(0, |options| options.size());
+        self.size() + options + MESSAGE_OVERHEAD
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{timeout_at, Instant};
 
 pub use admission::{Admitted, Ticket};
 pub use message::{Key, MessageList, MessageOptions, Outgoing};
@@ -156,7 +156,8 @@ impl Producer {
         options: ProducerOptions,
     ) -> Result<Self, Error> {
         options.validate()?;
-        let count = lookup::partitions(&context.pool, topic.as_str()).await?;
+        let give_up = Instant::now() + context.pool.config().operation_timeout;
+        let count = lookup::partitions_until(&context.pool, topic.as_str(), give_up).await?;
         let partitioned = count > 0;
         if let Routing::Partition(partition) = options.routing {
             if partition >= count.max(1) {
@@ -199,7 +200,13 @@ impl Producer {
                 )
             };
             let (ready, is_ready) = oneshot::channel();
-            let task = Partition::new(shared.clone(), name.into(), partition, commands, ready);
+            let task = Partition::new(
+                shared.clone(),
+                name.into(),
+                partition,
+                commands,
+                (ready, give_up),
+            );
             supervise::spawn("producer", shared.events.clone(), task.run());
             readiness.push(is_ready);
         }
@@ -211,7 +218,9 @@ impl Producer {
         });
         let producer = Producer { handle };
         for ready in readiness {
-            ready.await.unwrap_or(Err(Error::Closed))?;
+            let ready = timeout_at(give_up, ready).await;
+            let late = |_| Error::Timeout("the creation of a producer");
+            ready.map_err(late)?.unwrap_or(Err(Error::Closed))?;
         }
         tokio::spawn(summarise(Arc::downgrade(&producer.handle)));
         Ok(producer)
@@ -261,8 +270,18 @@ impl Producer {
 
     /// Waits until all that was sent before is confirmed or failed.
     pub async fn flush(&self) {
-        for done in self.handle.ask(Command::Flush) {
-            let _ = done.await;
+        let admission = &self.handle.shared.admission;
+        let last = admission.last_ticket();
+        loop {
+            // Asked first: what is admitted in between is part of this round.
+            let waits = admission.waits(last);
+            let mut ended = false;
+            for done in self.handle.ask(Command::Flush) {
+                ended |= done.await.is_err();
+            }
+            if !waits || ended {
+                return;
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use pulsar::message::proto::{
@@ -16,11 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Fate, InFlight, Item, Position, Sender};
-use super::link::{self, Established, Link, LinkEvent, Request};
+use super::link::{Established, Link, LinkEvent, Request};
 use super::message::Outgoing;
 use super::receipt::{ListReceipt, Stored};
 use super::Shared;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, SETTLED};
 use crate::connection::ProducerSignal;
 use crate::error::Error;
 use crate::event::Event;
@@ -55,6 +55,7 @@ pub(super) struct Partition {
     attended: bool,
     link: Link,
     backoff: Backoff,
+    up_since: Instant,
     /// Waits for the first success or failure.
     ready: Option<(oneshot::Sender<Result<(), Error>>, Instant)>,
     name: Option<String>,
@@ -76,11 +77,10 @@ impl Partition {
         topic: Arc<str>,
         partition: i32,
         commands: mpsc::UnboundedReceiver<Command>,
-        ready: oneshot::Sender<Result<(), Error>>,
+        (ready, give_up): (oneshot::Sender<Result<(), Error>>, Instant),
     ) -> Self {
         let config = shared.pool.config();
         let (initial, max) = config.reconnect_backoff;
-        let give_up = Instant::now() + config.operation_timeout;
         let producer_id = shared.ids.next();
         let name = shared.options.name.clone();
         let mut partition = Partition {
@@ -91,6 +91,7 @@ impl Partition {
             attended: true,
             link: Link::Connecting(Box::pin(std::future::pending())),
             backoff: Backoff::new(initial, max),
+            up_since: Instant::now(),
             ready: Some((ready, give_up)),
             name,
             epoch: 0,
@@ -104,7 +105,7 @@ impl Partition {
             ended: false,
             shared,
         };
-        partition.link = Link::connect(partition.request(), std::time::Duration::ZERO);
+        partition.link = Link::connect(partition.request(), Duration::ZERO);
         partition
     }
 
@@ -141,9 +142,9 @@ impl Partition {
         }
     }
 
-    fn reconnect(&mut self) {
+    fn reconnect(&mut self, delay: Duration) {
         self.epoch += 1;
-        self.link = Link::connect(self.request(), self.backoff.next_delay());
+        self.link = Link::connect(self.request(), delay);
     }
 
     fn on_link(&mut self, event: LinkEvent) {
@@ -162,7 +163,7 @@ impl Partition {
     }
 
     fn on_established(&mut self, established: Established) {
-        self.backoff.reset();
+        self.up_since = Instant::now();
         let Established {
             connection,
             signals,
@@ -191,30 +192,39 @@ impl Partition {
     }
 
     fn on_connect_failed(&mut self, error: Error) {
-        let creating = self
-            .ready
-            .as_ref()
-            .map(|(_, give_up)| Instant::now() >= *give_up);
-        let hopeless = match creating {
-            Some(late) => late || !error.is_retryable(),
+        let delay = self.backoff.next_delay();
+        let hopeless = match &self.ready {
+            Some((_, give_up)) => !error.is_retryable() || Instant::now() + delay >= *give_up,
             None => error.is_final(),
         };
         if !hopeless {
-            return self.reconnect();
+            return self.reconnect(delay);
         }
-        if let Some((ready, _)) = self.ready.take() {
-            let _ = ready.send(Err(error.clone()));
+        match self.ready.take() {
+            // Nothing that ever was can end.
+            Some((ready, _)) => {
+                let _ = ready.send(Err(error));
+                self.ended = true;
+            }
+            None => self.end(error),
         }
-        self.end(error);
     }
 
     fn lost(&mut self, reason: String) {
+        self.tell_lost(reason);
+        let delay = self.backoff.next_delay();
+        self.reconnect(delay);
+    }
+
+    fn tell_lost(&mut self, reason: String) {
+        if self.up_since.elapsed() >= SETTLED {
+            self.backoff.reset();
+        }
         self.shared.connected.fetch_sub(1, Ordering::Relaxed);
         self.shared.events.emit(Event::Disconnected {
             topic: self.topic.clone(),
             reason,
         });
-        self.reconnect();
     }
 
     fn on_receipt(&mut self, receipt: &CommandSendReceipt) {
@@ -297,11 +307,12 @@ impl Partition {
 
     /// Leaves the broker and comes again: all that is in flight is sent once more, in order.
     fn drop_link(&mut self, reason: &str) {
-        if let Some(connection) = self.link.connection() {
-            connection.remove_producer(self.producer_id);
-            link::close(connection, self.producer_id);
-        }
-        self.lost(reason.to_owned());
+        let Some(connection) = self.link.connection().cloned() else {
+            return;
+        };
+        self.tell_lost(reason.to_owned());
+        self.epoch += 1;
+        self.link = Link::leave(connection, self.request(), self.backoff.next_delay());
     }
 
     fn fail(&mut self, fate: Fate, error: Error) {
@@ -345,9 +356,10 @@ impl Partition {
     ) {
         let options = message.options.as_deref();
         let alone = options.is_some_and(|options| options.deliver_at.is_some());
-        let size = message.size();
+        // Together they must not exceed what the broker takes of each alone.
+        let batch_bytes = self.shared.options.batch_bytes.min(self.max_message_size);
         let full = self.batch.messages() >= self.shared.options.batch_size
-            || self.batch.size() + size > self.shared.options.batch_bytes;
+            || self.batch.size() + message.batched_size() > batch_bytes;
         if !self.batch.is_empty() && (alone || full) {
             self.close_batch();
         }
@@ -487,6 +499,13 @@ impl Partition {
             reason: error.to_string(),
         });
         self.ended = true;
+    }
+}
+
+impl Drop for Partition {
+    /// Without this task nothing makes room any more: whoever waits for it must hear so.
+    fn drop(&mut self) {
+        drop(self.shared.admission.close());
     }
 }
 

@@ -127,14 +127,7 @@ pub fn decode(
         vec![single(&metadata, buffer.len())]
     };
     // As the broker counts them: un-acked messages, whether or not compaction left their payload.
-    let permits = if batched {
-        let count = metadata.num_messages_in_batch().max(0) as usize;
-        (0..count)
-            .filter(|index| is_unacked(&command.ack_set, *index))
-            .count()
-    } else {
-        1
-    };
+    let permits = permits(&metadata, &command.ack_set);
     Ok(Entry {
         topic: origin.topic.clone(),
         ledger_id: command.message_id.ledger_id,
@@ -153,6 +146,26 @@ pub fn decode(
         buffer,
         messages,
     })
+}
+
+/// The permits that an entry took, although it cannot be decoded: as near as can be made out.
+pub fn permits_of_undecodable(command: &proto::CommandMessage, payload: Bytes) -> usize {
+    frame::guess_metadata(payload).map_or(1, |metadata| permits(&metadata, &command.ack_set))
+}
+
+fn permits(metadata: &proto::MessageMetadata, ack_set: &[i64]) -> usize {
+    let Some(count) = metadata.num_messages_in_batch else {
+        return 1;
+    };
+    let count = usize::try_from(count).unwrap_or(0).max(1);
+    if ack_set.is_empty() {
+        return count;
+    }
+    // By what was sent, not by what it claims: a count may be any number.
+    let places = count.min(ack_set.len().saturating_mul(64));
+    (0..places)
+        .filter(|index| is_unacked(ack_set, *index))
+        .count()
 }
 
 fn decompress(metadata: &proto::MessageMetadata, body: &[u8]) -> Result<Bytes, EntryError> {
@@ -213,9 +226,8 @@ fn split_batch(
         let single =
             single_metadata::decode(metadata_bytes).map_err(|error| failed(error.to_string()))?;
         let start = at + 4 + metadata_bytes.len();
-        let end = usize::try_from(single.payload_size)
-            .ok()
-            .and_then(|size| start.checked_add(size))
+        let end = start
+            .checked_add(single.payload_size)
             .filter(|end| *end <= buffer.len())
             .ok_or_else(|| failed("its payload is cut off".to_owned()))?;
         at = end;

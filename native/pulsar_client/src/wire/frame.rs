@@ -198,7 +198,24 @@ pub fn encode_send(
 }
 
 /// Checks and splits the payload part of a message frame.
-pub fn decode_payload(mut bytes: Bytes) -> Result<(proto::MessageMetadata, Bytes), FrameError> {
+pub fn decode_payload(bytes: Bytes) -> Result<(proto::MessageMetadata, Bytes), FrameError> {
+    let (checksum, rest) = split_checksum(bytes)?;
+    if let Some(expected) = checksum {
+        let actual = crc32c(&[&rest]);
+        if expected != actual {
+            return Err(FrameError::Checksum { expected, actual });
+        }
+    }
+    decode_metadata(rest)
+}
+
+/// The metadata of a payload part that failed its checks, as far as it can be made out.
+pub fn guess_metadata(bytes: Bytes) -> Option<proto::MessageMetadata> {
+    let (_, rest) = split_checksum(bytes).ok()?;
+    decode_metadata(rest).ok().map(|(metadata, _)| metadata)
+}
+
+fn split_checksum(mut bytes: Bytes) -> Result<(Option<u32>, Bytes), FrameError> {
     if magic(&bytes) == Some(BROKER_ENTRY_MAGIC) {
         bytes.advance(2);
         let size = take_u32(&mut bytes)? as usize;
@@ -209,12 +226,13 @@ pub fn decode_payload(mut bytes: Bytes) -> Result<(proto::MessageMetadata, Bytes
     }
     if magic(&bytes) == Some(CHECKSUM_MAGIC) {
         bytes.advance(2);
-        let expected = take_u32(&mut bytes)?;
-        let actual = crc32c(&[&bytes]);
-        if expected != actual {
-            return Err(FrameError::Checksum { expected, actual });
-        }
+        let checksum = take_u32(&mut bytes)?;
+        return Ok((Some(checksum), bytes));
     }
+    Ok((None, bytes))
+}
+
+fn decode_metadata(mut bytes: Bytes) -> Result<(proto::MessageMetadata, Bytes), FrameError> {
     let size = take_u32(&mut bytes)? as usize;
     if size > bytes.len() {
         return Err(FrameError::Malformed);
