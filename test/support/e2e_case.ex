@@ -99,7 +99,7 @@ defmodule AMDGPUFramework.E2ECase do
   def subscription_stats(broker, topic, subscription \\ "test") do
     "persistent://" <> path = topic
     {200, body} = TestBroker.request(broker, :get, "/admin/v2/persistent/#{path}/stats")
-    {:ok, stats} = AMDGPUFramework.Messaging.Native.json_decode(body)
+    {:ok, stats} = AMDGPUFramework.Messaging.JSON.decode(body)
     stats["subscriptions"][subscription]
   end
 

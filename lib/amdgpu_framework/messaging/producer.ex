@@ -124,7 +124,7 @@ defmodule AMDGPUFramework.Messaging.Producer do
     do: split_timeout(rest, taken, [option | opts])
 
   # What is no list to its end is refused with the other options.
-  defp split_timeout(rest, taken, opts), do: {taken, Enum.reverse(opts, rest)}
+  defp split_timeout(rest, taken, opts), do: {taken, :lists.reverse(opts, rest)}
 
   defp entries(messages) when is_list(messages), do: entries(messages, [])
   defp entries(messages), do: {:error, invalid_messages(messages)}

@@ -15,6 +15,9 @@ use crate::terms::message_id;
 /// Bytes of JSON that a scheduler can code within a tenth of a millisecond.
 const SMALL: usize = 16 * 1024;
 
+/// Bytes of JSON at all: terms share what they repeat, and JSON writes it out.
+const LARGEST: usize = 64 * 1024 * 1024;
+
 /// Nesting that JSON may have, as in serde_json.
 const DEPTH: usize = 128;
 
@@ -24,10 +27,14 @@ fn json_encode<'a>(env: Env<'a>, term: Term<'a>) -> Term<'a> {
     encoded(env, term, SMALL)
 }
 
-/// Encodes a term of any size.
+/// Encodes a term, up to [`LARGEST`].
 #[rustler::nif(schedule = "DirtyCpu")]
 fn json_encode_large<'a>(env: Env<'a>, term: Term<'a>) -> Term<'a> {
-    encoded(env, term, usize::MAX)
+    let encoded = encoded(env, term, LARGEST);
+    if encoded == atoms::too_large().encode(env) {
+        return Failure::invalid("json", term, "what fits into 64 MiB of JSON").to_term(env);
+    }
+    encoded
 }
 
 fn encoded<'a>(env: Env<'a>, term: Term<'a>, budget: usize) -> Term<'a> {

@@ -1,5 +1,8 @@
 //! What is acknowledged stays acknowledged, and nothing else is.
 
+// Helpers of tests are tests to no lint.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use fake_broker::{Broker, Fault};
@@ -178,6 +181,28 @@ async fn of_several_unconfirmed_acks_of_one_batch_all_are_sent_again() {
     assert_eq!(texts(&own.inbox.take(2).await), ["2", "3"]);
     own.close().await;
     assert_eq!(unacked(&broker, TOPIC), ["2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_that_crosses_an_ack_is_dropped() {
+    for kind in [Shared, Exclusive] {
+        let broker = Broker::new();
+        broker.publish_payloads(TOPIC, ["0"]);
+        broker.publish_payloads(TOPIC, numbers(1..4));
+        let mut own = consume(&client(&broker), patient(kind)).await;
+        let messages = own.inbox.take(4).await;
+        broker.cut_all();
+        broker.fault(Fault::sent(Type::Message).delay(seconds(5)));
+        // Connected again, and what was not acked is on its way.
+        tokio::time::sleep(seconds(2)).await;
+        messages[..3].iter().for_each(|message| own.ack(message));
+        assert_eq!(
+            texts(&own.inbox.within(seconds(60)).await),
+            ["3"],
+            "{kind:?}"
+        );
+        assert_eq!(own.consumer.stats().unacked, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

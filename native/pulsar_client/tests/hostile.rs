@@ -1,5 +1,8 @@
 //! Bad bytes cost a reconnect or an event, never a crash, a stall or another message.
 
+// Helpers of tests are tests to no lint.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use fake_broker::{Broker, Fault};
@@ -58,8 +61,10 @@ fn publish_bad(broker: &Broker) -> Vec<MessageIdData> {
         num_chunks_from_msg: Some(2),
         ..Default::default()
     };
-    let mut unknown_codec = MessageMetadata::default();
-    unknown_codec.compression = Some(99);
+    let unknown_codec = MessageMetadata {
+        compression: Some(99),
+        ..Default::default()
+    };
     let one =
         |metadata: MessageMetadata, body: &[u8]| broker.publish(TOPIC, &metadata, body.to_vec());
     let mut bad = vec![

@@ -1,5 +1,8 @@
 //! After a seek comes what lies behind the position, and nothing else.
 
+// Helpers of tests are tests to no lint.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use fake_broker::Broker;
@@ -8,7 +11,7 @@ use pulsar_client::consumer::SeekTarget;
 use pulsar_client::consumer::SubscriptionType::{Exclusive, Failover, Shared};
 use pulsar_client::{ConsumerOptions, Error};
 use support::*;
-use tokio::time::timeout;
+use tokio::time::{timeout, Instant};
 
 async fn seek(own: &Consuming, target: SeekTarget) {
     let sought = timeout(LONG, own.consumer.seek(target, None)).await;
@@ -23,8 +26,14 @@ fn publish(broker: &Broker) {
 
 #[tokio::test(start_paused = true)]
 async fn earliest_and_latest() {
-    for kind in [Exclusive, Failover, Shared] {
+    for (kind, closes) in [
+        (Exclusive, true),
+        (Failover, true),
+        (Shared, true),
+        (Exclusive, false),
+    ] {
         let broker = Broker::new();
+        broker.configure(|settings| settings.seek_closes_consumers = closes);
         publish(&broker);
         let mut own = consume(&client(&broker), options(kind)).await;
         let messages = own.inbox.take(20).await;
@@ -169,17 +178,31 @@ async fn every_partition_of_every_topic_is_moved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seek_in_an_outage_fails_and_loses_nothing() {
+async fn a_seek_in_an_outage_waits_for_its_end_but_not_for_ever() {
     let broker = Broker::new();
     publish(&broker);
     let mut own = consume(&client(&broker), options(Exclusive)).await;
-    own.inbox.take(20).await;
-    broker.stop();
+    let messages = own.inbox.take(20).await;
+    own.ack_cumulative(&messages[19]);
     tokio::time::sleep(seconds(1)).await;
-    let failed = own.consumer.seek(SeekTarget::Earliest, None).await;
-    assert!(matches!(failed, Err(Error::Disconnected(_))));
-    broker.start();
-    assert_eq!(own.inbox.take(20).await.len(), 20);
+    broker.stop();
+    let before = Instant::now();
+    let late = timeout(LONG, own.consumer.seek(SeekTarget::Earliest, None))
+        .await
+        .unwrap();
+    assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
+    assert!(before.elapsed() <= seconds(31));
+    let starting = broker.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(seconds(15)).await;
+        starting.start();
+    });
+    seek(&own, SeekTarget::Earliest).await;
+    assert_eq!(texts(&own.inbox.take(20).await), numbers(0..20));
+    // One right after the other: the first costs the consumer its place at the broker for a moment.
+    seek(&own, SeekTarget::Latest).await;
+    seek(&own, SeekTarget::After(messages[9].id.clone())).await;
+    assert_eq!(texts(&own.inbox.take(10).await), numbers(10..20));
 }
 
 #[tokio::test(start_paused = true)]

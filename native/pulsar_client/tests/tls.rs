@@ -1,5 +1,8 @@
 //! Whom the network transport believes to be the broker.
 
+// Helpers of tests are tests to no lint.
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -10,13 +10,21 @@ use super::tracker::{EntryKey, WireAck};
 /// Acks in one command.
 const GROUP: usize = 1000;
 
+/// Acks kept at least, whatever the window: honest owners never have so many under way.
+const KEPT: usize = 100_000;
+
 /// Acks that the broker has not confirmed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Acks {
+    /// Ids kept at most, unsent and unconfirmed. Beyond it acks are dropped, so that made-up ids cannot
+    /// fill the memory while the broker is away; what is not acked comes again.
+    limit: usize,
     entries: Vec<EntryKey>,
     partial: HashMap<EntryKey, Vec<i64>>,
     cumulative: Option<EntryKey>,
     sent: VecDeque<(u64, Sent)>,
+    /// Ids in `sent`.
+    unconfirmed: usize,
     /// Entries that the broker will deliver again after the reconnect although they are acked.
     repeated: HashSet<EntryKey>,
     /// Everything up to here is acked, whatever the broker delivers again.
@@ -33,8 +41,31 @@ struct Sent {
 }
 
 impl Acks {
+    /// None yet, for a window of so many messages.
+    pub(super) fn new(window: usize) -> Self {
+        Acks {
+            limit: window.saturating_mul(4).max(KEPT),
+            entries: Vec::new(),
+            partial: HashMap::new(),
+            cumulative: None,
+            sent: VecDeque::new(),
+            unconfirmed: 0,
+            repeated: HashSet::new(),
+            stale_through: None,
+            owed: HashSet::new(),
+        }
+    }
+
+    /// Ids kept.
+    fn kept(&self) -> usize {
+        self.entries.len() + self.partial.len() + self.unconfirmed
+    }
+
     /// Adds one to the group.
     pub(super) fn add(&mut self, ack: WireAck) {
+        if self.kept() >= self.limit && !matches!(ack, WireAck::Cumulative(_)) {
+            return;
+        }
         match ack {
             WireAck::Entry(key) => {
                 self.partial.remove(&key);
@@ -110,6 +141,7 @@ impl Acks {
                 ..Default::default()
             });
             if let Some(request_id) = request_id {
+                self.unconfirmed += group.ids.len();
                 self.sent.push_back((request_id, group));
             }
         }
@@ -118,8 +150,9 @@ impl Acks {
 
     /// The broker confirmed a command.
     pub(super) fn confirmed(&mut self, request_id: u64) {
-        if let Some(at) = self.sent.iter().position(|(id, _)| *id == request_id) {
-            self.sent.remove(at);
+        let found = self.sent.iter().position(|(id, _)| *id == request_id);
+        if let Some((_, sent)) = found.and_then(|at| self.sent.remove(at)) {
+            self.unconfirmed -= sent.ids.len();
         }
     }
 
@@ -127,6 +160,7 @@ impl Acks {
     /// that the owner holds.
     pub(super) fn disconnected(&mut self, unacked: Vec<EntryKey>) {
         self.repeated.clear();
+        self.unconfirmed = 0;
         // Newest first: of several partial acks of an entry the latest knows most.
         for (_, sent) in std::mem::take(&mut self.sent).into_iter().rev() {
             for id in sent.ids {
@@ -162,7 +196,7 @@ impl Acks {
 
     /// Forgets everything: the subscription's cursor was moved.
     pub(super) fn clear(&mut self) {
-        *self = Acks::default();
+        *self = Acks::new(self.limit / 4);
     }
 }
 
@@ -189,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_was_not_confirmed_is_sent_again_and_its_redelivery_is_stale() {
-        let mut acks = Acks::default();
+        let mut acks = Acks::new(1000);
         let mut next = 0;
         let mut request = || {
             next += 1;
@@ -216,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_whole_ack_replaces_the_partial_one_before_it() {
-        let mut acks = Acks::default();
+        let mut acks = Acks::new(1000);
         acks.add(WireAck::Partial((1, 1), vec![2]));
         acks.add(WireAck::Entry((1, 1)));
         let commands = acks.flush(7, None);
@@ -226,8 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn made_up_ids_do_not_fill_the_memory_while_the_broker_is_away() {
+        let mut acks = Acks::new(10);
+        let mut next = 0;
+        let mut request = || {
+            next += 1;
+            next
+        };
+        (0..KEPT as u64).for_each(|entry| acks.add(WireAck::Entry((1, entry))));
+        acks.flush(7, Some(&mut request));
+        acks.add(WireAck::Entry((2, 0)));
+        assert!(acks.is_flushed());
+        acks.confirmed(1);
+        acks.add(WireAck::Entry((2, 0)));
+        assert!(!acks.is_flushed());
+    }
+
+    #[test]
     fn groups_are_cut_at_the_bound() {
-        let mut acks = Acks::default();
+        let mut acks = Acks::new(1000);
         (0..2500).for_each(|entry| acks.add(WireAck::Entry((1, entry))));
         assert!(acks.is_full());
         let sizes: Vec<usize> = acks

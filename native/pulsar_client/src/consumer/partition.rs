@@ -102,12 +102,16 @@ impl Partition {
         let config = shared.pool.config();
         let options = &shared.options;
         let (initial, max) = config.reconnect_backoff;
-        let window = Window::new(
-            (options.receiver_queue_size / share).max(1),
-            (options.max_bytes / share).max(1),
-            DEFAULT_MAX_MESSAGE_SIZE,
-        );
         let unstored = origin.topic.starts_with("non-persistent:");
+        let max_messages = (options.receiver_queue_size / share).max(1);
+        let max_bytes = (options.max_bytes / share).max(1);
+        // What the broker does not store it drops when there is no permit for it: no careful start then.
+        let first_guess = if unstored {
+            max_bytes / max_messages
+        } else {
+            DEFAULT_MAX_MESSAGE_SIZE
+        };
+        let window = Window::new(max_messages, max_bytes, first_guess);
         let mut partition = Partition {
             origin,
             consumer_id: shared.ids.next(),
@@ -119,7 +123,7 @@ impl Partition {
             ready: Some((ready, give_up)),
             tracker: Tracker::default(),
             window,
-            acks: Acks::default(),
+            acks: Acks::new(options.receiver_queue_size),
             acks_due: None,
             nacks: Nacks::new(options.nack_delay, options.receiver_queue_size),
             queue: VecDeque::new(),
@@ -398,7 +402,9 @@ impl Partition {
     fn timer(&self) -> Option<Instant> {
         let closing = self.closing.as_ref().map(|(_, give_up)| *give_up);
         let moving = self.moves.front().map(|(_, give_up)| *give_up);
-        [self.acks_due, self.nacks.due(), self.stall, closing, moving]
+        // Without a link there is nobody to ask: a due time in the past would spin.
+        let nacks = self.link.connection().and_then(|_| self.nacks.due());
+        [self.acks_due, nacks, self.stall, closing, moving]
             .into_iter()
             .flatten()
             .min()

@@ -84,6 +84,7 @@ pub(super) struct Tracker {
 }
 
 const MAX_FOREIGN: usize = 10_000;
+const MAX_FOREIGN_BATCH: u32 = 8_192;
 const ALL: usize = usize::MAX;
 
 impl Tracker {
@@ -137,8 +138,9 @@ impl Tracker {
             let partial = || WireAck::Partial(key, tracked.unacked.to_ack_set());
             return (released, changed.then(partial));
         }
-        if batch_size == UNKNOWN_SIZE {
-            // Without the size there is no way to spare the siblings.
+        if batch_size > MAX_FOREIGN_BATCH {
+            // Of unknown size, or of one that may be made up: there is no way to spare the siblings
+            // within bounded memory, so the message stays un-acked.
             return (Released::default(), None);
         }
         if batch_size <= 1 {

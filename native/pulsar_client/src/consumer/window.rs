@@ -26,8 +26,8 @@ pub(super) struct Window {
 const MAX_UNASKED: usize = 1000;
 
 impl Window {
-    /// A window; until the first message arrives each is taken to be as large as the broker allows.
-    pub(super) fn new(max_messages: usize, max_bytes: usize, max_message_size: usize) -> Self {
+    /// A window; until the first message arrives each is taken to be of the size `first_guess`.
+    pub(super) fn new(max_messages: usize, max_bytes: usize, first_guess: usize) -> Self {
         Window {
             max_messages: max_messages as i64,
             max_bytes: max_bytes as i64,
@@ -35,7 +35,7 @@ impl Window {
             held_bytes: 0,
             outstanding: 0,
             unasked: 0,
-            estimate: max_message_size.max(1) as i64,
+            estimate: first_guess.max(1) as i64,
             sampled: false,
         }
     }

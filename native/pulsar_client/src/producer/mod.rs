@@ -11,6 +11,7 @@ mod options;
 mod partition;
 mod receipt;
 mod routing;
+mod settle;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};

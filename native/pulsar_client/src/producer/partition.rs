@@ -9,16 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use pulsar::message::proto::{
-    CommandCloseProducer, CommandSendReceipt, MessageIdData, ServerError,
-};
+use pulsar::message::proto::CommandCloseProducer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{Batch, Fate, InFlight, Item, Position, Sender};
+use super::batch::{Batch, InFlight, Item, Sender};
 use super::link::{Established, Link, LinkEvent, Request};
 use super::message::Outgoing;
-use super::receipt::{ListReceipt, Stored};
+use super::receipt::ListReceipt;
 use super::Shared;
 use crate::backoff::{Backoff, SETTLED};
 use crate::connection::ProducerSignal;
@@ -26,9 +24,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::wire::command;
 use crate::wire::frame::DEFAULT_MAX_MESSAGE_SIZE;
-
-/// A batch that the broker refuses for its checksum this often is broken on our side.
-const MAX_REFUSALS: u32 = 2;
 
 /// What the handle asks of the task.
 pub(super) enum Command {
@@ -46,14 +41,14 @@ pub(super) enum Command {
 }
 
 pub(super) struct Partition {
-    shared: Arc<Shared>,
-    topic: Arc<str>,
-    partition: i32,
-    producer_id: u64,
+    pub(super) shared: Arc<Shared>,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) producer_id: u64,
     commands: mpsc::UnboundedReceiver<Command>,
     /// Whether anybody can still send commands.
     attended: bool,
-    link: Link,
+    pub(super) link: Link,
     backoff: Backoff,
     up_since: Instant,
     /// Waits for the first success or failure.
@@ -63,12 +58,12 @@ pub(super) struct Partition {
     max_message_size: usize,
     next_sequence: u64,
     batch: Batch,
-    in_flight: VecDeque<InFlight>,
+    pub(super) in_flight: VecDeque<InFlight>,
     /// Ordinal of the front of `in_flight`: how many batches were answered so far.
-    answered: u64,
-    flushes: VecDeque<(u64, oneshot::Sender<()>)>,
+    pub(super) answered: u64,
+    pub(super) flushes: VecDeque<(u64, oneshot::Sender<()>)>,
     closing: Vec<oneshot::Sender<()>>,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Partition {
@@ -227,99 +222,14 @@ impl Partition {
         });
     }
 
-    fn on_receipt(&mut self, receipt: &CommandSendReceipt) {
-        let found = self
-            .in_flight
-            .iter()
-            .position(|b| b.sequence_id == receipt.sequence_id);
-        match found {
-            // Its messages were answered before: they had timed out.
-            None => {}
-            Some(0) => {
-                if let Some(batch) = self.in_flight.pop_front() {
-                    self.answered += 1;
-                    self.confirm(batch, receipt.message_id.as_ref());
-                }
-            }
-            Some(_) => self.drop_link("a receipt out of order"),
-        }
-    }
-
-    fn confirm(&mut self, batch: InFlight, id: Option<&MessageIdData>) {
-        let (messages, bytes) = (batch.fate.messages, batch.fate.payload_bytes);
-        let duplicate = id.is_none_or(|id| id.ledger_id == u64::MAX && id.entry_id == u64::MAX);
-        match id {
-            Some(id) if !duplicate => {
-                let (ledger_id, entry_id) = (id.ledger_id, id.entry_id);
-                let topic = &self.topic;
-                batch.fate.stored(&Position {
-                    topic,
-                    partition: self.partition,
-                    ledger_id,
-                    entry_id,
-                });
-                self.shared.counters.sent(messages, bytes);
-            }
-            _ if batch.times_written <= 1 => {
-                batch.fate.all(Err(Error::Duplicate));
-                self.shared.counters.failed(messages);
-            }
-            _ => {
-                batch.fate.all(Ok(Stored::Already));
-                self.shared.counters.sent(messages, bytes);
-            }
-        }
-        self.shared.admission.release(messages, bytes);
-    }
-
-    fn on_send_error(&mut self, sequence_id: u64, error: Error) {
-        if error.is_final() {
-            return self.end(error);
-        }
-        let found = self
-            .in_flight
-            .iter()
-            .position(|batch| batch.sequence_id == sequence_id);
-        let Some(at) = found else { return };
-        let refused = match &error {
-            Error::Broker {
-                code: ServerError::NotAllowedError,
-                ..
-            } => true,
-            Error::Broker {
-                code: ServerError::ChecksumError,
-                ..
-            } => self.in_flight.get_mut(at).is_some_and(|batch| {
-                batch.refusals += 1;
-                batch.refusals >= MAX_REFUSALS
-            }),
-            _ => false,
-        };
-        if refused {
-            if let Some(batch) = self.in_flight.remove(at) {
-                self.answered += 1;
-                self.fail(batch.fate, error);
-            }
-        } else {
-            self.drop_link(&error.to_string());
-        }
-    }
-
     /// Leaves the broker and comes again: all that is in flight is sent once more, in order.
-    fn drop_link(&mut self, reason: &str) {
+    pub(super) fn drop_link(&mut self, reason: &str) {
         let Some(connection) = self.link.connection().cloned() else {
             return;
         };
         self.tell_lost(reason.to_owned());
         self.epoch += 1;
         self.link = Link::leave(connection, self.request(), self.backoff.next_delay());
-    }
-
-    fn fail(&mut self, fate: Fate, error: Error) {
-        let (messages, bytes) = (fate.messages, fate.payload_bytes);
-        fate.all(Err(error));
-        self.shared.counters.failed(messages);
-        self.shared.admission.release(messages, bytes);
     }
 
     fn on_command(&mut self, command: Command) {
@@ -394,7 +304,7 @@ impl Partition {
             .map(|opened| opened + self.shared.options.batch_delay)
     }
 
-    fn close_batch(&mut self) {
+    pub(super) fn close_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -427,34 +337,6 @@ impl Partition {
         [deadline, due].into_iter().flatten().min()
     }
 
-    /// Fails what has waited for its receipt for too long.
-    fn expire(&mut self) {
-        let now = Instant::now();
-        let late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|batch| late(batch.deadline))
-        {
-            if let Some(batch) = self.in_flight.pop_front() {
-                self.answered += 1;
-                self.fail(batch.fate, Error::SendTimeout);
-            }
-        }
-    }
-
-    fn answer_flushes(&mut self) {
-        while self
-            .flushes
-            .front()
-            .is_some_and(|(until, _)| *until <= self.answered)
-        {
-            if let Some((_, done)) = self.flushes.pop_front() {
-                let _ = done.send(());
-            }
-        }
-    }
-
     async fn close(&mut self) {
         if let Some(connection) = self.link.connection().cloned() {
             let producer_id = self.producer_id;
@@ -473,32 +355,6 @@ impl Partition {
         for done in self.closing.drain(..) {
             let _ = done.send(());
         }
-    }
-
-    /// Gives up for good: everything pending fails for the same reason.
-    fn end(&mut self, error: Error) {
-        self.close_batch();
-        while let Some(batch) = self.in_flight.pop_front() {
-            self.answered += 1;
-            self.fail(batch.fate, error.clone());
-        }
-        for waiting in self.shared.admission.close() {
-            let count = waiting.list.messages.len() as u32;
-            let run = super::receipt::ReceiptRun {
-                first: 0,
-                count,
-                result: Err(error.clone()),
-            };
-            waiting.receipt.resolve(run);
-        }
-        if let Some(connection) = self.link.connection() {
-            connection.remove_producer(self.producer_id);
-            self.shared.connected.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.shared.events.emit(Event::Ended {
-            reason: error.to_string(),
-        });
-        self.ended = true;
     }
 }
 

@@ -13,6 +13,10 @@ use super::single_metadata;
 /// Largest decompressed size accepted: no honest producer compresses more than this into one entry.
 const DECOMPRESSED_LIMIT: usize = 128 * 1024 * 1024;
 
+/// Most messages, and most properties, of one entry: each takes many times the bytes that a compressed
+/// entry needs to claim it.
+const MAX_PARTS: usize = 1 << 20;
+
 /// Why an entry cannot be turned into messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -31,7 +35,7 @@ pub enum EntryError {
         reason: String,
     },
     /// The metadata claims an impossible number of messages.
-    #[error("a batch of {0} messages in too few bytes")]
+    #[error("a batch of {0} messages: more than its bytes, or this client, can hold")]
     BatchSize(i32),
     /// A feature this client does not read.
     #[error("{0} cannot be read")]
@@ -209,11 +213,12 @@ fn split_batch(
 ) -> Result<Vec<MessageView>, EntryError> {
     let count = metadata.num_messages_in_batch();
     // Each message takes at least its size field and the required payload_size.
-    if count < 0 || count as usize > buffer.len() / 6 {
+    if count < 0 || count as usize > (buffer.len() / 6).min(MAX_PARTS) {
         return Err(EntryError::BatchSize(count));
     }
     let mut messages = Vec::with_capacity(count as usize);
     let mut at = 0;
+    let mut properties_left = MAX_PARTS;
     for index in 0..count as usize {
         let failed = |reason: String| EntryError::Batch { index, reason };
         let bytes = buffer.get(at..).unwrap_or_default();
@@ -225,6 +230,9 @@ fn split_batch(
             .ok_or_else(|| failed("its metadata is cut off".to_owned()))?;
         let single =
             single_metadata::decode(metadata_bytes).map_err(|error| failed(error.to_string()))?;
+        properties_left = properties_left
+            .checked_sub(single.properties.len())
+            .ok_or_else(|| failed("more properties than can be held".to_owned()))?;
         let start = at + 4 + metadata_bytes.len();
         let end = start
             .checked_add(single.payload_size)
