@@ -21,7 +21,7 @@ defmodule AMDGPUFramework.Application do
   def prep_stop(state) do
     stopping =
       for manager <- Events.managers(),
-          do: spawn_monitor(fn -> GenServer.stop(manager, :shutdown, :infinity) end)
+          do: spawn_monitor(fn -> GenServer.stop(manager, :normal, :infinity) end)
 
     # Each takes its `:shutdown_timeout` at most.
     for {pid, monitor} <- stopping, do: receive(do: ({:DOWN, ^monitor, :process, ^pid, _} -> :ok))

@@ -41,7 +41,7 @@ defmodule AMDGPUFramework.Messaging.Handles do
   def fetch(%Handle{kind: kind} = handle, kind), do: {:ok, handle}
 
   def fetch(id, kind) do
-    case :ets.lookup(@table, id) do
+    case entry(id) do
       [{_id, ^kind, _instance, %Handle{} = handle, _info}] -> {:ok, handle}
       _ -> {:error, Map.fetch!(@not_found, kind)}
     end
@@ -52,7 +52,7 @@ defmodule AMDGPUFramework.Messaging.Handles do
   def fetch(%Handle{} = handle), do: {:ok, handle}
 
   def fetch(id) do
-    case :ets.lookup(@table, id) do
+    case entry(id) do
       [{_id, _kind, _instance, %Handle{} = handle, _info}] -> {:ok, handle}
       _ -> {:error, :not_found}
     end
@@ -61,7 +61,7 @@ defmodule AMDGPUFramework.Messaging.Handles do
   @doc "What was noted when it was opened."
   @spec info(Handle.t()) :: {:ok, map} | {:error, :closed}
   def info(%Handle{id: id, instance: instance}) do
-    case :ets.lookup(@table, id) do
+    case entry(id) do
       [{_id, _kind, ^instance, %Handle{}, info}] -> {:ok, info}
       _ -> {:error, :closed}
     end
@@ -150,6 +150,13 @@ defmodule AMDGPUFramework.Messaging.Handles do
   end
 
   def handle_info(_message, reservations), do: {:noreply, reservations}
+
+  # Where the application has stopped there is no table, and nothing is open.
+  defp entry(id) do
+    :ets.lookup(@table, id)
+  rescue
+    ArgumentError -> []
+  end
 
   defp delete(id, instance), do: :ets.match_delete(@table, {id, :_, instance, :_, :_})
 

@@ -174,6 +174,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.flush(producer)
 
+  Errors: `:producer_not_found`; `:timeout` a minute after the producer's `:send_timeout`, where nothing answers any more.
   """
   @spec flush(id) :: result
   def flush(producer), do: Producer.flush(producer)
@@ -193,7 +194,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.nack(consumer, message)
 
-  On `:exclusive` and `:failover` everything that is not acknowledged comes back with it, in order.
+  On `:exclusive` and `:failover` everything that is not acknowledged comes back with it, in order. Errors as of `ack/2`.
   """
   @spec nack(id, to_acknowledge) :: result
   def nack(consumer, messages), do: Consumer.nack(consumer, messages)
@@ -203,6 +204,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.ack_cumulative(consumer, List.last(messages))
 
+  Other errors: `:consumer_not_found`, `:closed`, `{:invalid_option, …}`.
   """
   @spec ack_cumulative(id, Message.t() | MessageId.t()) :: result
   def ack_cumulative(consumer, message), do: Consumer.ack_cumulative(consumer, message)
@@ -227,6 +229,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.pause(consumer)
 
+  Errors: `:consumer_not_found`.
   """
   @spec pause(id) :: result
   def pause(consumer), do: Consumer.pause(consumer)
@@ -236,6 +239,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.resume(consumer)
 
+  Errors: `:consumer_not_found`.
   """
   @spec resume(id) :: result
   def resume(consumer), do: Consumer.resume(consumer)
@@ -245,6 +249,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.request(consumer, 100)
 
+  Other errors: `:consumer_not_found`, `{:invalid_option, …}`.
   """
   @spec request(id, pos_integer) :: result
   def request(consumer, count), do: Consumer.request(consumer, count)
@@ -254,6 +259,7 @@ defmodule AMDGPUFramework.Messaging.PulsarManager do
 
       :ok = PulsarManager.unsubscribe(consumer)
 
+  Errors: `:consumer_not_found`, `:closed`, `:timeout` without the broker's answer, `{:broker, code, text}` where other consumers are connected.
   """
   @spec unsubscribe(id) :: result
   def unsubscribe(consumer), do: Consumer.unsubscribe(consumer)

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use pipeline::Pipeline;
 use pulsar_client::Client;
-use rustler::{Encoder, Env, LocalPid, Reference, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, LocalPid, Reference, Resource, Term};
 
 use crate::consumer::ConsumerState;
 use crate::error::Failure;
 use crate::events::{map, EventTarget};
 use crate::producer::ProducerState;
 use crate::reply::Reply;
+use crate::slot::{Handle, Slot};
 use crate::terms::options;
 use crate::{atoms, runtime};
 
@@ -29,7 +30,7 @@ struct Opened {
     pipelines: Vec<Weak<Pipeline>>,
 }
 
-impl Resource for ClientResource {}
+impl Resource for Slot<ClientResource> {}
 
 impl ClientResource {
     pub(crate) fn add_producer(&self, producer: &Arc<ProducerState>) {
@@ -90,7 +91,7 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>, tag: u64, events_to: LocalPid
                 target,
                 opened: Mutex::default(),
             };
-            (atoms::ok(), ResourceArc::new(client)).encode(env)
+            (atoms::ok(), Slot::handle(client)).encode(env)
         }
     }
 }
@@ -99,7 +100,7 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>, tag: u64, events_to: LocalPid
 #[rustler::nif]
 fn client_close<'a>(
     env: Env<'a>,
-    client: ResourceArc<ClientResource>,
+    client: Handle<ClientResource>,
     reference: Reference<'a>,
     timeout_ms: u64,
 ) -> Term<'a> {
@@ -120,7 +121,7 @@ fn client_close<'a>(
 #[rustler::nif]
 fn client_health<'a>(
     env: Env<'a>,
-    client: ResourceArc<ClientResource>,
+    client: Handle<ClientResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);

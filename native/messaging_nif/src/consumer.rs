@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use pulsar_client::consumer::{ack_range, AckRange, SeekTarget};
 use pulsar_client::{Consumer, MessageId};
-use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, Term};
 
 use crate::client::{instance, ClientResource};
 use crate::deliver::ProcessSink;
 use crate::error::Failure;
 use crate::events::{map, HandleEvents, Kind};
 use crate::reply::Reply;
+use crate::slot::{Handle, Slot};
 use crate::terms::{list, message_id, options};
 use crate::{atoms, events, runtime};
 
@@ -49,7 +50,7 @@ pub(crate) struct ConsumerResource {
     pub(crate) state: Arc<ConsumerState>,
 }
 
-impl Resource for ConsumerResource {
+impl Resource for Slot<ConsumerResource> {
     const IMPLEMENTS_DOWN: bool = true;
 
     /// The owner is gone.
@@ -67,7 +68,7 @@ const TOPICS: usize = 10_000;
 #[rustler::nif]
 fn consumer_open<'a>(
     env: Env<'a>,
-    client: ResourceArc<ClientResource>,
+    client: Handle<ClientResource>,
     reference: Reference<'a>,
     id: String,
     topics: Term<'a>,
@@ -113,7 +114,7 @@ fn consumer_open<'a>(
                     closed,
                 });
                 client.add_consumer(&state);
-                let resource = ResourceArc::new(ConsumerResource {
+                let resource = Slot::handle(ConsumerResource {
                     state: state.clone(),
                 });
                 if resource.monitor(None, &owner).is_none() {
@@ -214,7 +215,7 @@ fn told(env: Env<'_>, result: Result<(), Failure>) -> Term<'_> {
 #[rustler::nif]
 fn consumer_ack<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
     if consumer.state.taken_over.load(Ordering::Acquire) {
@@ -232,7 +233,7 @@ fn consumer_ack<'a>(
 #[rustler::nif]
 fn consumer_nack<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
     if consumer.state.taken_over.load(Ordering::Acquire) {
@@ -263,7 +264,7 @@ fn locate(consumer: &Consumer, message: Term<'_>) -> Result<(usize, MessageId), 
 #[rustler::nif]
 fn consumer_ack_cumulative<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     message: Term<'a>,
 ) -> Term<'a> {
     if consumer.state.taken_over.load(Ordering::Acquire) {
@@ -277,21 +278,21 @@ fn consumer_ack_cumulative<'a>(
 
 /// Lets more messages be delivered.
 #[rustler::nif]
-fn consumer_request(env: Env<'_>, consumer: ResourceArc<ConsumerResource>, count: u32) -> Term<'_> {
+fn consumer_request(env: Env<'_>, consumer: Handle<ConsumerResource>, count: u32) -> Term<'_> {
     let requested = consumer.state.consumer.request(count);
     told(env, requested.map_err(Failure::from))
 }
 
 /// Stops delivering.
 #[rustler::nif]
-fn consumer_pause(consumer: ResourceArc<ConsumerResource>) -> Atom {
+fn consumer_pause(consumer: Handle<ConsumerResource>) -> Atom {
     consumer.state.consumer.pause();
     atoms::ok()
 }
 
 /// Delivers again.
 #[rustler::nif]
-fn consumer_resume(consumer: ResourceArc<ConsumerResource>) -> Atom {
+fn consumer_resume(consumer: Handle<ConsumerResource>) -> Atom {
     consumer.state.consumer.resume();
     atoms::ok()
 }
@@ -321,7 +322,7 @@ fn seek_target(
 #[rustler::nif]
 fn consumer_seek<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     reference: Reference<'a>,
     target: Term<'a>,
 ) -> Term<'a> {
@@ -341,7 +342,7 @@ fn consumer_seek<'a>(
 #[rustler::nif]
 fn consumer_unsubscribe<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
@@ -359,7 +360,7 @@ fn consumer_unsubscribe<'a>(
 #[rustler::nif]
 fn consumer_close<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
+    consumer: Handle<ConsumerResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
@@ -372,7 +373,7 @@ fn consumer_close<'a>(
 
 /// What the consumer has done and holds.
 #[rustler::nif]
-fn consumer_stats(env: Env<'_>, consumer: ResourceArc<ConsumerResource>) -> Term<'_> {
+fn consumer_stats(env: Env<'_>, consumer: Handle<ConsumerResource>) -> Term<'_> {
     let stats = consumer.state.consumer.stats();
     map(
         env,

@@ -12,17 +12,16 @@ use pulsar_client::consumer::MessageSink;
 use pulsar_client::wire::entry::{Entry, MessageView};
 use pulsar_client::MessageId;
 use rustler::sys::{enif_make_list_from_array, enif_make_map_from_arrays, ErlNifTerm};
-use rustler::{
-    Atom, Binary, Encoder, Env, LocalPid, NewBinary, OwnedEnv, Resource, ResourceArc, Term,
-};
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NewBinary, OwnedEnv, Resource, Term};
 
 use crate::atoms;
+use crate::slot::Slot;
 use crate::terms::message_id;
 
 /// The decompressed bytes of an entry, kept alive by the payloads cut from them.
 pub(crate) struct EntryBuffer(Bytes);
 
-impl Resource for EntryBuffer {}
+impl Resource for Slot<EntryBuffer> {}
 
 /// Delivers to a process.
 pub(crate) struct ProcessSink {
@@ -138,8 +137,8 @@ impl<'a> Shared<'a> {
         let publish_time = entry.publish_time.encode(env).as_c_arg();
         let redelivery_count = entry.redelivery_count.encode(env).as_c_arg();
         let schema_version = self.optional(entry.schema_version.as_deref());
-        let buffer = ResourceArc::new(EntryBuffer(entry.buffer.clone()));
-        let whole = buffer.make_binary(env, |buffer: &EntryBuffer| &buffer.0);
+        let buffer = Slot::handle(EntryBuffer(entry.buffer.clone()));
+        let whole = buffer.make_binary(env, |buffer: &Slot<EntryBuffer>| &buffer.0);
         for message in &entry.messages {
             let id = [
                 raw_atom(atoms::message_id_struct()),

@@ -19,9 +19,12 @@ mod processor;
 mod producer;
 mod reply;
 mod runtime;
+mod slot;
 mod terms;
 
 use rustler::{Env, Term};
+
+use slot::Slot;
 
 /// The version of this library.
 #[rustler::nif]
@@ -33,11 +36,11 @@ fn version() -> &'static str {
 fn load(env: Env<'_>, _info: Term<'_>) -> bool {
     pin::library();
     runtime::start()
-        && env.register::<client::ClientResource>().is_ok()
-        && env.register::<producer::ProducerResource>().is_ok()
-        && env.register::<consumer::ConsumerResource>().is_ok()
-        && env.register::<processor::ProcessorResource>().is_ok()
-        && env.register::<deliver::EntryBuffer>().is_ok()
+        && Slot::<client::ClientResource>::register(env)
+        && Slot::<producer::ProducerResource>::register(env)
+        && Slot::<consumer::ConsumerResource>::register(env)
+        && Slot::<processor::ProcessorResource>::register(env)
+        && Slot::<deliver::EntryBuffer>::register(env)
 }
 
 rustler::init!("Elixir.AMDGPUFramework.Messaging.Native", load = load);

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pulsar_client::producer::Ticket;
-use rustler::{Encoder, Env, Monitor, Reference, ResourceArc, Term};
+use rustler::{Encoder, Env, Monitor, Reference, Term};
 
 use crate::producer::ProducerResource;
 use crate::reply::Reply;
+use crate::slot::Handle;
 use crate::{atoms, runtime};
 
 /// A call, by the bytes of its reference.
@@ -41,7 +42,7 @@ impl Parked {
 /// The turn of one list. Never holds a lock while it calls the producer, which calls back under locks of
 /// its own.
 pub(crate) struct Turn {
-    producer: ResourceArc<ProducerResource>,
+    producer: Handle<ProducerResource>,
     key: Key,
     /// Taken by whoever speaks first: after the result nobody hears of the admission.
     notice: Mutex<Option<Reply>>,
@@ -52,7 +53,7 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn new(
         env: Env<'_>,
-        producer: ResourceArc<ProducerResource>,
+        producer: Handle<ProducerResource>,
         reference: Reference<'_>,
     ) -> Arc<Self> {
         Arc::new(Turn {

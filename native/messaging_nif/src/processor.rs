@@ -10,7 +10,7 @@ use pipeline::{
 };
 use pulsar_client::event::NoEvents;
 use pulsar_client::ProducerOptions;
-use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Reference, Resource, Term};
 
 use crate::client::ClientResource;
 use crate::consumer::{ConsumerResource, ConsumerState};
@@ -19,6 +19,7 @@ use crate::devices;
 use crate::error::Failure;
 use crate::events::map;
 use crate::reply::{self, Reply};
+use crate::slot::{Handle, Slot};
 use crate::terms::message_id;
 use crate::terms::processing::{self, Destination, Request};
 use crate::{atoms, runtime};
@@ -35,7 +36,7 @@ pub(crate) struct ProcessorResource {
     results: Arc<ProcessResults>,
 }
 
-impl Resource for ProcessorResource {
+impl Resource for Slot<ProcessorResource> {
     const IMPLEMENTS_DOWN: bool = true;
 
     /// The process that takes the results is gone.
@@ -189,8 +190,8 @@ impl PipelineEvents for ConsumerEvents {
 #[rustler::nif]
 fn processor_start<'a>(
     env: Env<'a>,
-    consumer: ResourceArc<ConsumerResource>,
-    client: ResourceArc<ClientResource>,
+    consumer: Handle<ConsumerResource>,
+    client: Handle<ClientResource>,
     reference: Reference<'a>,
     config: Term<'a>,
     results_to: LocalPid,
@@ -215,7 +216,7 @@ async fn start(
     client: &ClientResource,
     request: Request,
     results_to: LocalPid,
-) -> Result<ResourceArc<ProcessorResource>, Failure> {
+) -> Result<Handle<ProcessorResource>, Failure> {
     let processor = devices::processor(&request.gpu)?;
     let output: Arc<dyn Output> = match request.destination {
         Destination::Nowhere => Arc::new(NoOutput),
@@ -251,7 +252,7 @@ async fn start(
         Arc::new(ConsumerEvents(consumer.state.clone())),
     ));
     client.add_pipeline(&pipeline);
-    let resource = ResourceArc::new(ProcessorResource { pipeline, results });
+    let resource = Slot::handle(ProcessorResource { pipeline, results });
     if resource.monitor(None, &results_to).is_none() {
         resource.pipeline.stop().await;
         return Err(pulsar_client::Error::Closed.into());
@@ -261,7 +262,7 @@ async fn start(
 
 /// Returns credits for results that were taken.
 #[rustler::nif]
-fn processor_delivered(processor: ResourceArc<ProcessorResource>, count: usize) -> Atom {
+fn processor_delivered(processor: Handle<ProcessorResource>, count: usize) -> Atom {
     let less = |under_way: usize| Some(under_way.saturating_sub(count));
     // Always succeeds: `less` never refuses.
     let _ = processor
@@ -275,7 +276,7 @@ fn processor_delivered(processor: ResourceArc<ProcessorResource>, count: usize) 
 #[rustler::nif]
 fn processor_stop<'a>(
     env: Env<'a>,
-    processor: ResourceArc<ProcessorResource>,
+    processor: Handle<ProcessorResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
@@ -288,7 +289,7 @@ fn processor_stop<'a>(
 
 /// What the pipeline has done and holds.
 #[rustler::nif]
-fn processor_stats(env: Env<'_>, processor: ResourceArc<ProcessorResource>) -> Term<'_> {
+fn processor_stats(env: Env<'_>, processor: Handle<ProcessorResource>) -> Term<'_> {
     let stats = processor.pipeline.stats();
     let dropped = processor.results.dropped.load(Ordering::Relaxed);
     map(

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pulsar_client::producer::{Admitted, ReceiptRun, Stored};
 use pulsar_client::{MessageId, Producer};
-use rustler::{Encoder, Env, LocalPid, Monitor, Reference, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, LocalPid, Monitor, Reference, Resource, Term};
 
 use crate::client::{instance, ClientResource};
 use crate::error::{client_reason, Failure};
 use crate::events::{map, HandleEvents, Kind};
 use crate::parked::{Parked, Turn};
 use crate::reply::Reply;
+use crate::slot::{Handle, Slot};
 use crate::terms::{message_id, options, outgoing};
 use crate::{atoms, events, runtime};
 
@@ -48,7 +49,7 @@ pub(crate) struct ProducerResource {
     pub(crate) parked: Mutex<Parked>,
 }
 
-impl Resource for ProducerResource {
+impl Resource for Slot<ProducerResource> {
     const IMPLEMENTS_DOWN: bool = true;
 
     /// The owner is gone, or a caller that waited for room.
@@ -73,7 +74,7 @@ impl ProducerResource {
 #[rustler::nif]
 fn producer_open<'a>(
     env: Env<'a>,
-    client: ResourceArc<ClientResource>,
+    client: Handle<ClientResource>,
     reference: Reference<'a>,
     id: String,
     topic: String,
@@ -105,7 +106,7 @@ fn producer_open<'a>(
                     closed,
                 });
                 client.add_producer(&state);
-                let resource = ResourceArc::new(ProducerResource {
+                let resource = Slot::handle(ProducerResource {
                     state: state.clone(),
                     owner,
                     parked: Mutex::default(),
@@ -128,7 +129,7 @@ fn producer_open<'a>(
 #[rustler::nif]
 fn producer_send<'a>(
     env: Env<'a>,
-    producer: ResourceArc<ProducerResource>,
+    producer: Handle<ProducerResource>,
     reference: Reference<'a>,
     entries: Term<'a>,
     block: bool,
@@ -233,7 +234,7 @@ fn push_run<'a>(env: Env<'a>, run: &ReceiptRun, ids: &mut Vec<Term<'a>>) {
 #[rustler::nif]
 fn producer_cancel<'a>(
     env: Env<'a>,
-    producer: ResourceArc<ProducerResource>,
+    producer: Handle<ProducerResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let parked = producer.parked().remove(&Parked::key(reference));
@@ -252,7 +253,7 @@ fn producer_cancel<'a>(
 #[rustler::nif]
 fn producer_flush<'a>(
     env: Env<'a>,
-    producer: ResourceArc<ProducerResource>,
+    producer: Handle<ProducerResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
@@ -267,7 +268,7 @@ fn producer_flush<'a>(
 #[rustler::nif]
 fn producer_close<'a>(
     env: Env<'a>,
-    producer: ResourceArc<ProducerResource>,
+    producer: Handle<ProducerResource>,
     reference: Reference<'a>,
 ) -> Term<'a> {
     let reply = Reply::new(env, reference);
@@ -280,7 +281,7 @@ fn producer_close<'a>(
 
 /// What the producer has done and holds.
 #[rustler::nif]
-fn producer_stats(env: Env<'_>, producer: ResourceArc<ProducerResource>) -> Term<'_> {
+fn producer_stats(env: Env<'_>, producer: Handle<ProducerResource>) -> Term<'_> {
     let stats = producer.state.producer.stats();
     map(
         env,

@@ -4,6 +4,7 @@ defmodule AMDGPUFramework.Messaging.ChunksTest do
   alias AMDGPUFramework.Messaging.Chunks
 
   @mib 1_048_576
+  @kib 1024
 
   test "nothing is lost, doubled or moved, and no part is too large" do
     :rand.seed(:exsss, {1, 2, 3})
@@ -25,20 +26,29 @@ defmodule AMDGPUFramework.Messaging.ChunksTest do
       for {chunk, count} <- chunks do
         assert length(chunk) == count
         assert count in 1..500
-        assert count == 1 or bytes(chunk) <= 4 * @mib
+        assert count == 1 or bytes(chunk) <= 256 * @kib
       end
     end
   end
 
   test "parts are filled" do
     assert [500, 500, 1] = List.duplicate("x", 1001) |> Chunks.split() |> Enum.map(&elem(&1, 1))
-    large = :binary.copy(<<0>>, 3 * @mib)
+    medium = :binary.copy(<<0>>, 60 * @kib)
+    assert [4, 2] = List.duplicate(medium, 6) |> Chunks.split() |> Enum.map(&elem(&1, 1))
+  end
 
-    assert [1, 1, 2] =
-             [large, large, <<0>>, large]
-             |> Chunks.split()
-             |> Enum.map(&elem(&1, 1))
-             |> Enum.sort()
+  test "a large payload goes alone, which saves copying it" do
+    large = :binary.copy(<<0>>, 64 * @kib)
+    parts = Chunks.split(["a", "b", large, {large, %{key: "k"}}, "c"])
+    assert [2, 1, 1, 1] = Enum.map(parts, &elem(&1, 1))
+  end
+
+  test "options weigh: they are decoded one by one" do
+    properties = Map.new(1..98, &{"name #{&1}", "value"})
+    parts = List.duplicate({"x", %{key: "k", properties: properties}}, 12) |> Chunks.split()
+    assert [5, 5, 2] = Enum.map(parts, &elem(&1, 1))
+    long = %{properties: %{"name" => :binary.copy("x", 100 * @kib)}}
+    assert [1, 1, 1] = List.duplicate({"x", long}, 3) |> Chunks.split() |> Enum.map(&elem(&1, 1))
   end
 
   test "the first reason is that of the list, and every message has its result" do

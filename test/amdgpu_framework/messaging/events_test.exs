@@ -139,4 +139,45 @@ defmodule AMDGPUFramework.Messaging.EventsTest do
     :sys.get_state(Events)
     assert_received {:gpu_processed_message, "c", :result}
   end
+
+  test "what a dead manager left open has its events from the one that has its name now", %{
+    tag: tag,
+    name: name,
+    pubsub: pubsub
+  } do
+    {first, _} = in_another_process(fn -> Events.register_manager(tag, name, pubsub) end)
+    {subscriber, :ok} = in_another_process(fn -> Events.subscribe(name) end)
+    stop(first)
+    next_tag = System.unique_integer([:positive])
+    {second, _} = in_another_process(fn -> Events.register_manager(next_tag, name, pubsub) end)
+    assert second in Events.managers()
+    refute first in Events.managers()
+
+    handle = %Handle{
+      kind: :consumer,
+      id: "left #{tag}",
+      native: make_ref(),
+      manager: name,
+      instance: 0
+    }
+
+    {:ok, instance} = Handles.reserve(handle.id, :consumer)
+    :ok = Handles.commit(%{handle | instance: instance}, %{})
+
+    emit(tag, %{event_type: "consumer_disconnected", consumer_id: handle.id})
+    assert_receive {:forwarded, ^second, {:pulsar_event, %{event_type: "consumer_disconnected"}}}
+
+    assert_receive {:forwarded, ^subscriber,
+                    {:pulsar_event, %{event_type: "consumer_disconnected"}}}
+
+    # The time after which a dead manager is forgotten, unless something of it is open.
+    send(Events, {:forget_manager, tag})
+    emit(tag, %{event_type: "consumer_reconnected", consumer_id: handle.id})
+    assert_receive {:forwarded, ^second, {:pulsar_event, %{event_type: "consumer_reconnected"}}}
+
+    Handles.release(handle.id, instance)
+    send(Events, {:forget_manager, tag})
+    emit(tag, %{event_type: "consumer_closed", consumer_id: handle.id})
+    refute_received {:forwarded, ^second, {:pulsar_event, %{event_type: "consumer_closed"}}}
+  end
 end

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use gpu_processor::{GpuProcessingConfig, Job, JobError, Priority};
 use pipeline::PipelineConfig;
-use rustler::{Atom, Binary, ResourceArc, Term};
+use rustler::{Atom, Binary, Term};
 
 use super::list;
 use super::options::Options;
 use crate::atoms;
 use crate::error::Failure;
 use crate::producer::ProducerResource;
+use crate::slot::Handle;
 
 /// Devices that a configuration may name: their numbers are decoded on a scheduler.
 const DEVICES: usize = 4096;
@@ -18,7 +19,7 @@ const DEVICES: usize = 4096;
 /// Where results go.
 pub(crate) enum Destination {
     Nowhere,
-    Producer(ResourceArc<ProducerResource>),
+    Producer(Handle<ProducerResource>),
     Topic(String),
 }
 
