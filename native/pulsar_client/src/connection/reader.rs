@@ -163,7 +163,9 @@ impl Reader {
             }
             Type::AckResponse => {
                 // What the broker could not take is sent again on the next connection.
-                let taken = command.ack_response.filter(|response| response.error.is_none());
+                let taken = command
+                    .ack_response
+                    .filter(|response| response.error.is_none());
                 if let Some(response) = taken {
                     let signal = ConsumerSignal::AckConfirmed(response.request_id());
                     return self.to_consumer(response.consumer_id, signal);

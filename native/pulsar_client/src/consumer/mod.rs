@@ -2,6 +2,7 @@
 //! under the bound of a [`window`], are delivered to a [`sink`], and leave through the [`tracker`]
 //! (which messages of an entry are acked) and [`acks`] (what the broker has not confirmed yet).
 
+mod acking;
 mod acks;
 mod arrival;
 mod bits;
@@ -11,6 +12,7 @@ mod options;
 mod partition;
 mod position;
 mod sink;
+mod stats;
 mod tracker;
 mod window;
 
@@ -24,10 +26,12 @@ use tokio::time::{timeout_at, Instant};
 pub use options::{ConsumerOptions, Flow, InitialPosition, SubscriptionType};
 pub use position::SeekTarget;
 pub use sink::MessageSink;
+pub use stats::ConsumerStats;
 pub use tracker::{AckRange, EntryKey, UNKNOWN_SIZE};
 
 use partition::{Command, Partition};
 use position::Move;
+use stats::Counters;
 
 use crate::client::Ids;
 use crate::connection::pool::Pool;
@@ -55,18 +59,6 @@ pub(crate) struct Shared {
     tasks: AtomicUsize,
     /// Whether the sink takes no more: every partition then ends.
     abandoned: watch::Sender<bool>,
-}
-
-#[derive(Default)]
-struct Counters {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    acked: AtomicU64,
-    nacked: AtomicU64,
-    redelivered: AtomicU64,
-    undecodable: AtomicU64,
-    unacked: AtomicU64,
-    queued: AtomicU64,
 }
 
 impl Shared {
@@ -99,35 +91,6 @@ impl Shared {
     fn left(&self) {
         self.tasks.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-/// What a consumer has done and holds.
-#[derive(Debug, Clone)]
-pub struct ConsumerStats {
-    /// Full names of the topics and partitions.
-    pub topics: Vec<String>,
-    /// The subscription.
-    pub subscription: String,
-    /// Topics and partitions subscribed to.
-    pub partitions: usize,
-    /// Those connected now.
-    pub connected: usize,
-    /// Messages queued or delivered, and not acked.
-    pub unacked: u64,
-    /// Messages queued and not delivered: paused, or not requested.
-    pub queued: u64,
-    /// Messages received.
-    pub messages_received: u64,
-    /// Bytes received, decompressed.
-    pub bytes_received: u64,
-    /// Messages acked, cumulative acks not counted.
-    pub acked: u64,
-    /// Messages nacked.
-    pub nacked: u64,
-    /// Messages that the broker had delivered before.
-    pub redelivered: u64,
-    /// Entries that could not be decoded.
-    pub undecodable: u64,
 }
 
 /// A consumer of one or many topics. Clones share it; it closes when it is told to or the last clone is

@@ -15,9 +15,8 @@ use tokio::time::Instant;
 use super::acks::Acks;
 use super::link::{Established, Link, LinkEvent, Request};
 use super::nacks::Nacks;
-use super::options::Flow;
 use super::position::{Move, SkipThrough};
-use super::tracker::{AckRange, Released, Tracker};
+use super::tracker::{AckRange, Tracker};
 use super::window::Window;
 use super::Shared;
 use crate::backoff::{Backoff, SETTLED};
@@ -74,7 +73,7 @@ pub(super) struct Partition {
     pub(super) tracker: Tracker,
     pub(super) window: Window,
     pub(super) acks: Acks,
-    acks_due: Option<Instant>,
+    pub(super) acks_due: Option<Instant>,
     pub(super) nacks: Nacks,
     /// Arrived and not delivered: the consumer is paused, or the owner has requested no more.
     pub(super) queue: VecDeque<Queued>,
@@ -85,8 +84,8 @@ pub(super) struct Partition {
     pub(super) skip: Option<SkipThrough>,
     /// Seeks and unsubscriptions that wait for a connection, each until its time is up.
     pub(super) moves: VecDeque<(Move, Instant)>,
-    stall: Option<Instant>,
-    stall_told: bool,
+    pub(super) stall: Option<Instant>,
+    pub(super) stall_told: bool,
     pub(super) closing: Option<(oneshot::Sender<()>, Instant)>,
     pub(super) ended: bool,
 }
@@ -294,56 +293,6 @@ impl Partition {
                 self.closing = Some((done, give_up));
             }
         }
-    }
-
-    pub(super) fn ack(&mut self, range: AckRange) {
-        let (released, ack) = self.tracker.ack(range);
-        self.released(released);
-        if let Some(ack) = ack {
-            self.acks.add(ack);
-            self.acks_added();
-        }
-    }
-
-    fn acks_added(&mut self) {
-        if self.unstored.is_some() {
-            self.acks.clear();
-        } else if self.acks.is_full() {
-            self.flush_acks();
-        } else if self.acks_due.is_none() && !self.acks.is_flushed() {
-            self.acks_due = Some(Instant::now() + self.shared.options.ack_group_time);
-        }
-    }
-
-    pub(super) fn flush_acks(&mut self) {
-        self.acks_due = None;
-        let Some(connection) = self.link.connection() else {
-            return;
-        };
-        let mut next = || connection.request_id();
-        let confirm: Option<&mut dyn FnMut() -> u64> = if connection.confirms_acks() {
-            Some(&mut next)
-        } else {
-            None
-        };
-        for ack in self.acks.flush(self.consumer_id, confirm) {
-            connection.command(&command::ack(ack));
-        }
-    }
-
-    pub(super) fn released(&mut self, released: Released) {
-        if released.messages == 0 {
-            return;
-        }
-        self.shared
-            .counters
-            .unacked
-            .fetch_sub(released.messages as u64, Ordering::Relaxed);
-        if self.shared.options.flow == Flow::Ack {
-            self.window.release(released);
-        }
-        self.stall = None;
-        self.stall_told = false;
     }
 
     fn on_signals(&mut self, inbox: &mut Vec<ConsumerSignal>) {
