@@ -211,6 +211,24 @@ fn told(env: Env<'_>, result: Result<(), Failure>) -> Term<'_> {
     }
 }
 
+/// Tells the consumer about messages, unless a pipeline has taken it over.
+fn tell_groups<'a>(
+    env: Env<'a>,
+    state: &ConsumerState,
+    messages: Term<'a>,
+    tell: fn(&Consumer, usize, Vec<AckRange>) -> Result<(), pulsar_client::Error>,
+) -> Term<'a> {
+    if state.taken_over.load(Ordering::Acquire) {
+        return atoms::ok().encode(env);
+    }
+    let consumer = &state.consumer;
+    let result = groups(consumer, messages).and_then(|groups| {
+        let tell = |(topic, ranges)| Ok(tell(consumer, topic, ranges)?);
+        groups.into_iter().try_for_each(tell)
+    });
+    told(env, result)
+}
+
 /// Acknowledges messages.
 #[rustler::nif]
 fn consumer_ack<'a>(
@@ -218,15 +236,7 @@ fn consumer_ack<'a>(
     consumer: Handle<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
-    if consumer.state.taken_over.load(Ordering::Acquire) {
-        return atoms::ok().encode(env);
-    }
-    let consumer = &consumer.state.consumer;
-    let result = groups(consumer, messages).and_then(|groups| {
-        let ack = |(topic, ranges)| Ok(consumer.ack(topic, ranges)?);
-        groups.into_iter().try_for_each(ack)
-    });
-    told(env, result)
+    tell_groups(env, &consumer.state, messages, Consumer::ack)
 }
 
 /// Asks for messages again.
@@ -236,15 +246,7 @@ fn consumer_nack<'a>(
     consumer: Handle<ConsumerResource>,
     messages: Term<'a>,
 ) -> Term<'a> {
-    if consumer.state.taken_over.load(Ordering::Acquire) {
-        return atoms::ok().encode(env);
-    }
-    let consumer = &consumer.state.consumer;
-    let result = groups(consumer, messages).and_then(|groups| {
-        let nack = |(topic, ranges)| Ok(consumer.nack(topic, ranges)?);
-        groups.into_iter().try_for_each(nack)
-    });
-    told(env, result)
+    tell_groups(env, &consumer.state, messages, Consumer::nack)
 }
 
 /// The number of a message's topic, and its range.

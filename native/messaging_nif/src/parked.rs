@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pulsar_client::producer::Ticket;
 use rustler::{Encoder, Env, Monitor, Reference, Term};
@@ -43,7 +43,8 @@ impl Parked {
 /// its own.
 pub(crate) struct Turn {
     producer: Handle<ProducerResource>,
-    key: Key,
+    /// Made when the list has to wait, which most never do.
+    key: OnceLock<Key>,
     /// Taken by whoever speaks first: after the result nobody hears of the admission.
     notice: Mutex<Option<Reply>>,
     parked: AtomicBool,
@@ -58,7 +59,7 @@ impl Turn {
     ) -> Arc<Self> {
         Arc::new(Turn {
             producer,
-            key: Parked::key(reference),
+            key: OnceLock::new(),
             notice: Mutex::new(Some(Reply::new(env, reference))),
             parked: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -70,18 +71,21 @@ impl Turn {
     }
 
     /// The list waits. Called in the NIF that brought it.
-    pub(crate) fn park(&self, env: Env<'_>, ticket: Ticket) {
+    pub(crate) fn park(&self, env: Env<'_>, reference: Reference<'_>, ticket: Ticket) {
         let Some(caller) = self.producer.monitor(Some(env), &env.pid()) else {
             // The caller is being killed.
             self.producer.state.producer.withdraw(ticket);
             return;
         };
+        let key = self.key.get_or_init(|| Parked::key(reference));
         // Before the list is known, so that its turn, if it comes now, looks for it.
         self.parked.store(true, Ordering::SeqCst);
-        let key = self.key.clone();
-        self.producer.parked().0.insert(key, (ticket, caller));
+        self.producer
+            .parked()
+            .0
+            .insert(key.clone(), (ticket, caller));
         if self.over.load(Ordering::SeqCst) {
-            let known = self.producer.parked().remove(&self.key);
+            let known = self.producer.parked().remove(key);
             if let Some((_, caller)) = known {
                 self.producer.demonitor(Some(env), &caller);
             }
@@ -107,8 +111,12 @@ impl Turn {
 
     fn forget(&self) {
         self.over.store(true, Ordering::SeqCst);
-        if self.parked.load(Ordering::SeqCst) {
-            let known = self.producer.parked().remove(&self.key);
+        if let Some(key) = self
+            .key
+            .get()
+            .filter(|_| self.parked.load(Ordering::SeqCst))
+        {
+            let known = self.producer.parked().remove(key);
             if let Some((_, caller)) = known {
                 self.producer.demonitor(None, &caller);
             }

@@ -161,7 +161,7 @@ fn producer_send<'a>(
     match sent {
         Ok(Admitted::Now) => atoms::ok().encode(env),
         Ok(Admitted::Later(ticket)) => {
-            turn.park(env, ticket);
+            turn.park(env, reference, ticket);
             atoms::wait().encode(env)
         }
         Err(error) => Failure::Client(error).to_term(env),

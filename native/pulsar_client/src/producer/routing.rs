@@ -35,13 +35,12 @@ impl Router {
         if let Routing::Partition(partition) = self.routing {
             return partition;
         }
-        let slots = (self.started.elapsed().as_millis() / SLOT.as_millis()) as u64;
         let turn = if list_length > 1 {
             self.lists.fetch_add(1, Ordering::Relaxed)
         } else {
-            self.lists.load(Ordering::Relaxed)
+            (self.started.elapsed().as_millis() / SLOT.as_millis()) as u64
         };
-        ((slots + turn) % u64::from(self.partitions)) as u32
+        (turn % u64::from(self.partitions)) as u32
     }
 
     /// The partition for one message, given that of its list's keyless ones.
@@ -58,5 +57,31 @@ impl Router {
                 murmur3_32(text.as_bytes()) % self.partitions
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_go_in_turn_and_single_messages_move_on_with_time() {
+        let router = Router::new(Routing::JavaStringHash, 3);
+        let lists: Vec<u32> = (0..6).map(|_| router.keyless(2)).collect();
+        assert_eq!(lists, [0, 1, 2, 0, 1, 2]);
+        assert_eq!([router.keyless(1), router.keyless(1)], [0, 0]);
+        tokio::time::advance(SLOT).await;
+        assert_eq!(router.keyless(1), 1);
+    }
+
+    #[test]
+    fn a_fixed_partition_overrides_keys() {
+        let router = Router::new(Routing::Partition(2), 3);
+        let options = MessageOptions {
+            key: Some(Key::from(&b"k"[..])),
+            ..MessageOptions::default()
+        };
+        let keyless = router.keyless(1);
+        assert_eq!(router.route(Some(&options), keyless), 2);
     }
 }
