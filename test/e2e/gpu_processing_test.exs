@@ -23,6 +23,33 @@ defmodule AMDGPUFramework.E2E.GpuProcessingTest do
     ]
   end
 
+  test "what the owner acknowledges while the pipeline runs is ignored, and its own again afterwards",
+       context do
+    %{consumer: consumer, producer: producer} = context
+    {:ok, _} = PulsarManager.send_message(producer, "kept")
+    message = receive_message(consumer)
+
+    # The batch waits for company that never comes: its message stays without effect.
+    waiting = %{processing_type: "compute_operation", batch_timeout_ms: 60_000}
+    :ok = PulsarManager.start_gpu_processing(consumer, waiting)
+
+    assert eventually(fn ->
+             {:ok, stats} = PulsarManager.stats(consumer)
+             stats.gpu_processing.in_flight == 1
+           end)
+
+    :ok = PulsarManager.ack(consumer, message)
+    :ok = PulsarManager.stop_gpu_processing(consumer)
+
+    again = receive_message(consumer)
+    assert again.payload == "kept"
+    :ok = PulsarManager.ack(consumer, again)
+
+    assert eventually(fn ->
+             subscription_stats(context.broker, context.input)["msgBacklog"] == 0
+           end)
+  end
+
   test "results go to the topic, to the owner and to PubSub, and inputs are acknowledged",
        context do
     %{consumer: consumer} = context

@@ -58,9 +58,9 @@ defmodule Mix.Tasks.Amdgpu.Demo do
   end
 
   defp demonstrate(messages) do
+    Mix.Task.run("app.start")
     # Disconnections are what this shows; they are told in its own words.
     Logger.configure(level: :error)
-    Mix.Task.run("app.start")
     data_dir = Path.join(System.tmp_dir!(), "amdgpu_framework-demo-#{System.pid()}")
 
     try do

@@ -137,6 +137,7 @@ struct ConsumerEvents(Arc<ConsumerState>);
 
 impl PipelineEvents for ConsumerEvents {
     fn started(&self, device: &str) {
+        self.0.taken_over.store(true, Ordering::Release);
         let device = device.to_owned();
         self.0
             .events
